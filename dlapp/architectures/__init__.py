@@ -1,0 +1,62 @@
+"""Builders: functions that return an uncompiled functional ``keras.Model``.
+
+The table below knows every builder without importing Keras, so that ``dlapp list`` answers at once;
+``dlapp.architectures.lenet5`` imports the family's file when it is first used.
+"""
+
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from dlapp.errors import UnknownName
+
+if TYPE_CHECKING:
+    from dlapp.architectures.lenet import lenet5 as lenet5
+    from dlapp.architectures.linear import logistic_unit as logistic_unit
+    from dlapp.architectures.linear import softmax_regression as softmax_regression
+
+
+class Architecture(NamedTuple):
+    """A builder as the table has it.
+
+    Attributes:
+        family: the file it stands in.
+        what: the first line of its docstring.
+        source: authors and year.
+        size: height and width that it was made for; None if it was made for none.
+    """
+
+    family: str
+    what: str
+    source: str
+    size: tuple[int, int] | None
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "logistic_unit": Architecture(
+        "linear", "One sigmoid unit on a flattened picture or a row of features.", "Cox 1958", None
+    ),
+    "softmax_regression": Architecture(
+        "linear", "One softmax layer on a flattened picture or a row of features.", "Cox 1966", None
+    ),
+    "lenet5": Architecture(
+        "lenet", "Two convolutions and two hidden layers, made to read digits.", "LeCun et al. 1998", (32, 32)
+    ),
+}
+
+
+def builder(name: str) -> Callable[..., Any]:
+    """The builder of that name.
+
+    Raises:
+        UnknownName: there is none; the nearest names are suggested.
+    """
+    if name not in ARCHITECTURES:
+        raise UnknownName("architecture", name, ARCHITECTURES)
+    return getattr(importlib.import_module(f"{__name__}.{ARCHITECTURES[name].family}"), name)
+
+
+def __getattr__(name: str) -> Callable[..., Any]:
+    if name in ARCHITECTURES:
+        return builder(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,87 @@
+"""What a network is made of: a row a layer, with parameters, multiply-adds and receptive field."""
+
+import dataclasses
+import math
+
+import keras
+from keras import layers
+
+_WINDOWED = (layers.Conv2D, layers.DepthwiseConv2D, layers.MaxPooling2D, layers.AveragePooling2D)
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerSummary:
+    """One layer.
+
+    Attributes:
+        output_shape: without the batch; None where a dimension varies.
+        parameters: trained or not.
+        multiply_adds: for one example; None where the size of the picture is open.
+        receptive_field: height and width, in pixels of the input, of what one output value sees;
+            None for layers without a window.
+    """
+
+    name: str
+    kind: str
+    output_shape: tuple[int | None, ...]
+    parameters: int
+    multiply_adds: int | None
+    receptive_field: tuple[int, int] | None
+
+
+def summarize(model: keras.Model) -> list[LayerSummary]:
+    """A row for every layer of a functional model, in order.
+
+    The receptive field grows by (kernel - 1) x dilation x the product of the strides before it;
+    where branches join, the widest counts.
+    """
+    rows: list[LayerSummary] = []
+    fields: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {}  # layer: (field, pixels a step)
+    for layer in model.layers:
+        before = [fields[parent.name] for parent in _parents(layer) if parent.name in fields]
+        field = tuple(max((f[axis] for f, _ in before), default=1) for axis in (0, 1))
+        step = tuple(max((s[axis] for _, s in before), default=1) for axis in (0, 1))
+        if isinstance(layer, _WINDOWED):
+            kernel, strides, dilation = _window(layer)
+            field = tuple(f + (k - 1) * d * s for f, k, d, s in zip(field, kernel, dilation, step, strict=True))
+            step = tuple(s * stride for s, stride in zip(step, strides, strict=True))
+        fields[layer.name] = ((field[0], field[1]), (step[0], step[1]))
+        rows.append(
+            LayerSummary(
+                name=layer.name,
+                kind=type(layer).__name__,
+                output_shape=tuple(layer.output.shape[1:]),
+                parameters=layer.count_params(),
+                multiply_adds=multiply_adds(layer),
+                receptive_field=(field[0], field[1]) if isinstance(layer, _WINDOWED) else None,
+            )
+        )
+    return rows
+
+
+def multiply_adds(layer: keras.Layer) -> int | None:
+    """Multiplications with a following addition that one example costs, biases left out.
+
+    Returns:
+        0 for layers that multiply no weights; None where the size of the picture is open.
+    """
+    if isinstance(layer, layers.Dense | layers.Conv2D | layers.DepthwiseConv2D):
+        kernel: int = math.prod(layer.kernel.shape)
+        if isinstance(layer, layers.Dense):
+            positions = layer.output.shape[1:-1]
+        elif layer.data_format == "channels_last":
+            positions = layer.output.shape[1:3]
+        else:
+            positions = layer.output.shape[2:4]
+        return None if None in positions else kernel * math.prod(positions)
+    return 0
+
+
+def _parents(layer: keras.Layer) -> list[keras.Layer]:
+    tensors = layer.input if isinstance(layer.input, list) else [layer.input]
+    return [tensor._keras_history.operation for tensor in tensors if tensor._keras_history.operation is not layer]
+
+
+def _window(layer: keras.Layer) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+    size = layer.pool_size if hasattr(layer, "pool_size") else layer.kernel_size
+    return size, layer.strides, getattr(layer, "dilation_rate", (1, 1))

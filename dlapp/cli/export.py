@@ -1,0 +1,60 @@
+"""``dlapp export``: a model -> a bundle under ``export/``."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from dlapp.exporting.parity import Parity
+    from dlapp.training.model_folder import ModelFolder
+
+
+def command(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A folder, or its name below models/.")],
+    to: Annotated[
+        str | None, typer.Option(metavar="FORMATS", help="onnx, savedmodel or both with a comma; as the recipe says.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Of the bundle below export/; the model's where left out.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what verify measured, as JSON.")] = False,
+) -> None:
+    """Writes SavedModel and ONNX files that take raw values, and proves that they agree with Keras."""
+    from dlapp.cli.console import import_tensorflow, print_json
+
+    import_tensorflow()
+    from dlapp.cli.verify import print_parity
+    from dlapp.inference.bundle import ROOT
+    from dlapp.training.model_folder import ModelFolder
+
+    folder = ModelFolder.find(model)
+    bundle = ROOT / (name or folder.path.resolve().name)
+    parity = export_folder(folder, bundle, to)
+    if as_json:
+        print_json({"bundle": str(bundle), **parity.to_dict()})
+        return
+    print_parity(parity.to_dict())
+    print(f"Wrote {bundle}")
+    print(f"Next: dlapp predict {bundle.name} PICTURE...")
+
+
+def export_folder(folder: "ModelFolder", bundle: "str | object", to: str | None = None) -> "Parity":
+    """Exports the model of a run, in the formats of ``to`` or else of its recipe."""
+    from typing import get_args
+
+    from dlapp import exporting
+    from dlapp.errors import UnknownName
+    from dlapp.recipe import Format
+
+    formats = [part.strip() for part in to.split(",")] if to else list(folder.read_recipe().export.formats)
+    for wanted in formats:
+        if wanted not in get_args(Format):
+            raise UnknownName("format", wanted, get_args(Format))
+    signature = folder.read_signature()
+    return exporting.export(
+        folder.load_model(),
+        str(bundle),
+        labels=signature.labels,
+        preprocessing=signature.preprocessing,
+        samples=folder.read_samples(),
+        formats=formats,
+        provenance=signature.provenance,
+    )

@@ -1,0 +1,84 @@
+"""``dlapp show``: what a network is made of."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    architecture: Annotated[str, typer.Argument(help="A name from `dlapp list architectures`.")],
+    input_shape: Annotated[
+        str | None, typer.Option("--input", metavar="H,W,C", help="Shape of one input, e.g. 32,32,1.")
+    ] = None,
+    classes: Annotated[int | None, typer.Option(help="Number of classes.")] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the network into this file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Shows layers, output shapes, parameters, multiply-adds and receptive fields."""
+    from dlapp.cli import console
+
+    console.import_tensorflow()
+    import dataclasses
+
+    from dlapp.architectures import builder
+    from dlapp.architectures.summary import summarize
+    from dlapp.errors import DlappError
+
+    make = builder(architecture)
+    options = {"classes": classes} if classes is not None else {}
+    try:
+        model = make(console.parse_shape(input_shape), **options) if input_shape else make(**options)
+    except (ValueError, TypeError, IndexError) as error:
+        raise DlappError(f"{architecture} cannot be built: {error}") from error
+    rows = summarize(model)
+    if plot is not None:
+        from dlapp.reporting.diagram import draw
+
+        draw(rows, model.name, plot)
+    if as_json:
+        console.print_json(
+            {
+                "architecture": architecture,
+                "input_shape": model.input_shape[1:],
+                "output_shape": model.output_shape[1:],
+                "parameters": model.count_params(),
+                "multiply_adds": _total(rows),
+                "layers": [dataclasses.asdict(row) for row in rows],
+            }
+        )
+        return
+    _print_table(architecture, rows, model.count_params())
+    if plot is not None:
+        print(f"Wrote {plot}")
+    print(f"Next: dlapp train {architecture} --data digits")
+
+
+def _total(rows: list) -> int | None:
+    each = [row.multiply_adds for row in rows]
+    return None if None in each else sum(each)
+
+
+def _print_table(architecture: str, rows: list, parameters: int) -> None:
+    import rich
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    table = Table(title=architecture, show_footer=True, box=SIMPLE)
+    total = _total(rows)
+    table.add_column("layer", "total")
+    table.add_column("kind")
+    table.add_column("output", no_wrap=True)
+    table.add_column("parameters", f"{parameters:,}", justify="right")
+    table.add_column("multiply-adds", "-" if total is None else f"{total:,}", justify="right")
+    table.add_column("sees", justify="right")
+    for row in rows:
+        table.add_row(
+            row.name,
+            row.kind,
+            " x ".join("any" if size is None else str(size) for size in row.output_shape),
+            f"{row.parameters:,}" if row.parameters else "",
+            "-" if row.multiply_adds is None else f"{row.multiply_adds:,}" if row.multiply_adds else "",
+            " x ".join(map(str, row.receptive_field)) if row.receptive_field else "",
+        )
+    rich.print(table)

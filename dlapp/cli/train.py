@@ -1,0 +1,192 @@
+"""``dlapp train``: a recipe, or an architecture and a source -> a folder under ``models/``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from dlapp.recipe import Recipe
+    from dlapp.training.model_folder import ModelFolder
+
+
+def command(
+    what: Annotated[
+        str | None, typer.Argument(metavar="ARCHITECTURE|RECIPE.toml", help="A name from `dlapp list`, or a file.")
+    ] = None,
+    data: Annotated[str | None, typer.Option(metavar="SOURCE", help="Where the data come from.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training examples.")] = None,
+    batch_size: Annotated[str | None, typer.Option(help="Examples a step, or all.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="gradient_descent, momentum, adam, ...")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="At the start.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of initial weights, order, dropout and augmentation.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of the recipe: training.l2=1e-3.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Of the folder below models/.")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on with an interrupted run; --epochs may be raised.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace the model of that name.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
+) -> None:
+    """Trains a network and writes models/NAME: weights, history, metrics and a report."""
+    from dlapp.recipe import parse_setting
+
+    given = {
+        "architecture": None if what is None or _is_recipe(what) else what,
+        "data": data,
+        "training.epochs": epochs,
+        "training.batch_size": int(batch_size) if batch_size and batch_size.isdecimal() else batch_size,
+        "training.optimizer": optimizer,
+        "training.learning_rate": learning_rate,
+        "training.seed": seed,
+    }
+    changes = {key: value for key, value in given.items() if value is not None}
+    changes |= dict(parse_setting(setting) for setting in settings or ())
+    if resume:
+        folder, recipe = _find_run(what, name, changes)
+    else:
+        recipe = _read_recipe(what, changes)
+        folder = _new_folder(name, _default_name(what, recipe), overwrite=overwrite)
+    train_and_report(recipe, folder, overwrite=overwrite)
+    metrics = folder.read_metrics()
+    if as_json:
+        from dlapp.cli.console import print_json
+
+        print_json({"model": str(folder.path), **metrics})
+        return
+    for split in ("train", "dev", "test"):
+        scores = metrics[split]
+        low, high = scores["accuracy_interval"]
+        print(
+            f"{split:5}  {scores['examples']:>6,} examples  loss {scores['loss']:.4f}  "
+            f"accuracy {scores['accuracy']:.4f} (95 %: {low:.4f} to {high:.4f})"
+        )
+    print(f"Wrote {folder.path}, report {folder.report}")
+    print(f"Next: dlapp export {folder.path.name}")
+
+
+def train_and_report(recipe: "Recipe", folder: "ModelFolder", *, overwrite: bool = False) -> None:
+    """Trains into ``folder``, from where it left off, and writes the report.
+
+    Raises:
+        typer.Exit: the run was interrupted; what it wrote can be resumed.
+    """
+    from dlapp.cli.console import import_tensorflow
+
+    import_tensorflow()
+    from rich.console import Console
+
+    from dlapp.cli.reports import report_classification
+    from dlapp.files import remove
+    from dlapp.training import run as runs
+
+    console = Console(stderr=True, soft_wrap=True)
+    run = runs.prepare(recipe)
+    parts = ", ".join(f"{name} {len(part):,}" for name, part in run.data.splits().items())
+    shape = " x ".join(map(str, runs.input_shape(run.preprocessing)))
+    console.print(
+        f"{recipe.architecture} on {recipe.data}: {parts} examples of {len(run.data.labels)} classes, {shape}, "
+        f"{run.model.count_params():,} parameters",
+        highlight=False,
+    )
+    if overwrite:
+        remove(folder.path, holds="recipe.toml")
+    try:
+        probabilities = runs.train(run, folder, console)
+    except KeyboardInterrupt:
+        console.print(f"\nInterrupted. Go on with: dlapp train {folder.recipe} --resume", highlight=False)
+        raise typer.Exit(130) from None
+    report_classification(folder, run.data, probabilities)
+
+
+def _is_recipe(what: str) -> bool:
+    return what.endswith(".toml") or Path(what).is_file()
+
+
+def _read_recipe(what: str | None, changes: dict[str, Any]) -> "Recipe":
+    from dlapp.errors import RecipeError
+    from dlapp.recipe import Recipe, with_changes
+
+    if what is None:
+        raise RecipeError("train needs an architecture and --data, or a recipe: dlapp train lenet5 --data digits.")
+    if _is_recipe(what):
+        return Recipe.read(Path(what), changes)
+    if "data" not in changes:
+        raise RecipeError(f"train needs data: dlapp train {what} --data SOURCE (`dlapp list sources`).")
+    return Recipe.from_values(with_changes({}, changes), where="the options")
+
+
+def _default_name(what: str | None, recipe: "Recipe") -> str:
+    if what is not None and _is_recipe(what):
+        path = Path(what)
+        return path.absolute().parent.name if path.name == "recipe.toml" else path.stem
+    source = recipe.data.rpartition(":")[2].split(",")[0]
+    return f"{recipe.architecture}-{Path(source).absolute().stem}"
+
+
+def _new_folder(name: str | None, default: str, *, overwrite: bool) -> "ModelFolder":
+    from dlapp.cli.console import import_tensorflow
+
+    import_tensorflow()
+    from dlapp.errors import AlreadyExists
+    from dlapp.files import next_free
+    from dlapp.training.model_folder import ROOT, ModelFolder
+
+    path = ROOT / (name or default)
+    if overwrite or not path.exists():
+        return ModelFolder(path)
+    if name is None:
+        return ModelFolder(next_free(path))
+    raise AlreadyExists(
+        f"{path} exists and is not overwritten. Choose another --name, go on with it (--resume) or replace it "
+        "(--overwrite)."
+    )
+
+
+def _find_run(what: str | None, name: str | None, changes: dict[str, Any]) -> "tuple[ModelFolder, Recipe]":
+    from dlapp.cli.console import import_tensorflow
+
+    import_tensorflow()
+    from dlapp.errors import RecipeError
+    from dlapp.recipe import Recipe
+    from dlapp.training.callbacks import read_history
+    from dlapp.training.model_folder import ModelFolder
+
+    if name is not None:
+        folder = ModelFolder.find(name)
+    elif what is not None and _is_recipe(what):
+        folder = ModelFolder.find(str(Path(what).parent))
+    else:
+        default = _default_name(what, _read_recipe(what, changes))
+        folder = ModelFolder.find(_newest(default))
+    before = folder.read_recipe()
+    recipe = Recipe.read(folder.recipe, changes)
+    done = len(read_history(folder.history))
+    if recipe.training.epochs < done:
+        raise RecipeError(
+            f"{folder.path} has {done} epochs behind it; it cannot end after {recipe.training.epochs}. "
+            f"Give --epochs {done} or more."
+        )
+    for key, value in changes.items():
+        if key != "training.epochs" and _value(before, key) != _value(recipe, key):
+            raise RecipeError(
+                f"a resumed run keeps its recipe; {key} is {_value(before, key)!r} in {folder.recipe}, not {value!r}. "
+                "Only --epochs may change: leave the option out or train anew."
+            )
+    return folder, recipe
+
+
+def _newest(default: str) -> str:
+    from dlapp.training.model_folder import ROOT
+
+    newest, number = default, 2
+    while (ROOT / f"{default}-{number}").exists():
+        newest, number = f"{default}-{number}", number + 1
+    return newest
+
+
+def _value(recipe: "Recipe", dotted: str) -> Any:
+    value: Any = recipe.model_dump(mode="json")
+    for part in dotted.split("."):
+        value = value.get(part)
+    return value

@@ -1,0 +1,106 @@
+"""What array sources have in common: checks, classes and a hash."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from dlapp.data.examples import Examples
+from dlapp.errors import SourceError
+
+Loaded = tuple[dict[str, Examples], tuple[str, ...], str]
+
+
+def from_arrays(
+    where: str, arrays: Mapping[str, tuple[np.ndarray, np.ndarray]], names: Sequence[object] | None = None
+) -> Loaded:
+    """Examples from inputs and targets by split.
+
+    Args:
+        where: the file, for errors.
+        arrays: split: (inputs, targets). Inputs are (n, height, width[, channels]) pictures or
+            (n, columns) rows; targets are (n,), (n, 1), (1, n) or one-hot (n, classes).
+        names: of the classes 0, 1, ...; where it is None the values of the targets are the names.
+
+    Raises:
+        SourceError: shapes, numbers or values do not fit.
+    """
+    flat = {name: _flatten_targets(where, name, *pair) for name, pair in arrays.items()}
+    values = np.unique(np.concatenate(list(flat.values())))
+    if names is None or len(names) == 0:
+        labels = tuple(str(value) for value in values.tolist())
+    else:
+        labels = tuple(_decode(name) for name in names)
+        if values.dtype.kind not in "iu" or values.min() < 0 or values.max() >= len(labels):
+            raise SourceError(
+                f"the labels of {where} must be 0 to {len(labels) - 1}, one for each of its {len(labels)} class names; "
+                f"got {values.min()} to {values.max()}."
+            )
+        values = np.arange(len(labels))
+    digest = hashlib.sha256()
+    parts: dict[str, Examples] = {}
+    for name, (inputs, _) in arrays.items():
+        inputs = _check_inputs(where, name, inputs)
+        targets = np.searchsorted(values, flat[name]).astype(np.int32)
+        digest.update(np.ascontiguousarray(inputs).data)
+        digest.update(targets.data)
+        parts[name] = Examples(inputs, targets, channels=inputs.shape[3] if inputs.ndim == 4 else 0)
+    if len({part.inputs.shape[1:] for part in parts.values()}) > 1:
+        shapes = ", ".join(f"{name} {part.inputs.shape[1:]}" for name, part in parts.items())
+        raise SourceError(f"the splits of {where} must hold examples of one shape; got {shapes}.")
+    return parts, labels, digest.hexdigest()
+
+
+def _flatten_targets(where: str, split: str, inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    if targets.ndim == 2 and 1 in targets.shape:
+        targets = targets.reshape(-1)
+    elif targets.ndim == 2 and len(targets) == len(inputs) and ((targets == 0) | (targets == 1)).all():
+        targets = targets.argmax(axis=1)
+    if targets.ndim != 1 or len(targets) != len(inputs):
+        raise SourceError(
+            f"{where} must have one label for each example; {split} has {len(inputs)} examples "
+            f"and labels of shape {targets.shape}."
+        )
+    if not len(targets):
+        raise SourceError(f"the {split} split of {where} is empty. Give it examples or remove it.")
+    if targets.dtype.kind == "f":
+        if not (targets == np.rint(targets)).all():
+            raise SourceError(f"the labels of {where} must be whole numbers, one for each class; got fractions or NaN.")
+        targets = targets.astype(np.int64)
+    return targets.astype(np.int64) if targets.dtype == bool else targets
+
+
+def _check_inputs(where: str, split: str, inputs: np.ndarray) -> np.ndarray:
+    if inputs.dtype.kind not in "fiub":
+        raise SourceError(f"the examples of {where} must be numbers; {split} has {inputs.dtype}.")
+    if inputs.dtype.kind == "f" and not np.isfinite(inputs).all():
+        bad = int(np.argwhere(~np.isfinite(inputs.reshape(len(inputs), -1)).all(axis=1))[0, 0])
+        raise SourceError(f"{where} holds NaN or infinity, first in example {bad} of {split}. Repair or remove it.")
+    if inputs.ndim == 2:
+        return inputs.astype(np.float32)
+    if inputs.ndim == 3:
+        inputs = inputs[..., np.newaxis]
+    if inputs.ndim != 4 or inputs.shape[3] not in (1, 3, 4):
+        raise SourceError(
+            f"pictures must be (n, height, width) or (n, height, width, 1, 3 or 4 channels) and rows (n, columns); "
+            f"{split} of {where} has {inputs.shape}."
+        )
+    if inputs.dtype == np.uint8:
+        return inputs
+    return _to_uint8(where, split, inputs)
+
+
+def _to_uint8(where: str, split: str, inputs: np.ndarray) -> np.ndarray:
+    low, high = inputs.min(), inputs.max()
+    if inputs.dtype.kind == "f" and low >= 0 and high <= 1:
+        return np.rint(inputs * 255).astype(np.uint8)
+    if low >= 0 and high <= 255:
+        return np.rint(inputs).astype(np.uint8)
+    raise SourceError(
+        f"pictures must hold 0 to 255 (or 0 to 1 as fractions): a bundle takes uint8; {split} of {where} holds "
+        f"{low} to {high}. Undo the normalization, dlapp does its own."
+    )
+
+
+def _decode(name: object) -> str:
+    return name.decode() if isinstance(name, bytes) else str(name)

@@ -1,0 +1,178 @@
+"""What a source gives: examples with their classes, in splits."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Self
+
+import numpy as np
+
+from dlapp import pictures
+from dlapp.errors import SourceError
+
+SPLITS = ("train", "dev", "test")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Examples:
+    """Inputs and the class of each.
+
+    Attributes:
+        inputs: (n, height, width, channels) uint8 pictures, (n, columns) float32 rows, or (n,) paths
+            of picture files.
+        targets: (n,) int32, indices into the labels.
+        channels: what every picture is decoded to; 0 for rows.
+        plain: (n,) bool, files that need nothing but decoding; empty unless ``inputs`` are paths.
+        sizes: (n, 2) height and width of every picture file, upright; empty unless ``inputs`` are paths.
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    channels: int
+    plain: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, bool))
+    sizes: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 2), np.int32))
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def are_files(self) -> bool:
+        """Whether ``inputs`` are paths instead of values."""
+        return self.inputs.ndim == 1
+
+    def take(self, indices: np.ndarray | Sequence[int]) -> Self:
+        """The examples at ``indices``, in that order."""
+        return dataclasses.replace(
+            self,
+            inputs=self.inputs[indices],
+            targets=self.targets[indices],
+            plain=self.plain[indices] if len(self.plain) else self.plain,
+            sizes=self.sizes[indices] if len(self.sizes) else self.sizes,
+        )
+
+    def read(self, index: int) -> np.ndarray:
+        """One raw input: (height, width, channels) uint8 or (columns,) float32."""
+        if self.are_files:
+            return pictures.read(self.inputs[index], self.channels)
+        return self.inputs[index]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Data:
+    """A source, split.
+
+    Attributes:
+        source: as it was written.
+        labels: the classes.
+        train, dev, test: the splits.
+        hash: SHA-256 of everything that was read, before splitting.
+        own_splits: the splits that the source brought itself; the others were drawn from its train.
+    """
+
+    source: str
+    labels: tuple[str, ...]
+    train: Examples
+    dev: Examples
+    test: Examples
+    hash: str
+    own_splits: tuple[str, ...] = ()
+
+    @property
+    def channels(self) -> int:
+        """Channels of the pictures; 0 for rows."""
+        return self.train.channels
+
+    def splits(self) -> dict[str, Examples]:
+        """Train, dev and test by name."""
+        return {name: getattr(self, name) for name in SPLITS}
+
+
+def split(
+    source: str,
+    parts: Mapping[str, Examples],
+    labels: Iterable[str],
+    digest: str,
+    *,
+    dev: float,
+    test: float,
+    seed: int,
+) -> Data:
+    """Completes the splits of a source: what it lacks is drawn from its train, stratified by class.
+
+    Args:
+        source: as it was written.
+        parts: at least one of train, dev and test; one alone counts as train.
+        labels: the classes.
+        digest: hash of the data.
+        dev, test: fractions of the examples of ``train``.
+        seed: decides which examples.
+
+    Raises:
+        SourceError: there are fewer than 2 classes, or too few examples of a class to split.
+    """
+    labels = tuple(labels)
+    if len(labels) < 2:
+        raise SourceError(
+            f"{source} has one class ({', '.join(labels) or 'none'}); a classifier needs at least 2. "
+            "Put the pictures of each class into a folder of its own, or give a label to each example."
+        )
+    parts = {"train": next(iter(parts.values()))} if len(parts) == 1 else dict(parts)
+    if "train" not in parts:
+        raise SourceError(f"{source} has {' and '.join(parts)} but no train split. Add one or name one file alone.")
+    own = tuple(name for name in SPLITS if name in parts) if len(parts) > 1 else ()
+    fractions = {name: size for name, size in (("test", test), ("dev", dev)) if name not in parts}
+    total = len(parts["train"])
+    for name, fraction in fractions.items():
+        _check_enough(source, parts["train"], labels, len(fractions) + 1)
+        parts["train"], parts[name] = _draw(parts["train"], round(fraction * total), seed, source)
+    for name, part in parts.items():
+        if not len(part):
+            raise SourceError(f"the {name} split of {source} is empty. Give it examples or remove it.")
+    return Data(source, labels, parts["train"], parts["dev"], parts["test"], digest, own)
+
+
+def join(parts: Sequence[Examples]) -> Examples:
+    """All the examples of ``parts``, in that order."""
+    arrays = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in ("inputs", "targets", "plain", "sizes")
+    }
+    return Examples(channels=parts[0].channels, **arrays)
+
+
+def with_labels(examples: Examples, found: Sequence[str], wanted: Sequence[str], *, source: str) -> Examples:
+    """The same examples, their targets indices into ``wanted`` instead of ``found``.
+
+    Raises:
+        SourceError: ``source`` has a class that is not among ``wanted``.
+    """
+    unknown = [label for label in found if label not in wanted]
+    if unknown:
+        raise SourceError(f"{source} has the class {unknown[0]!r}; the model knows {', '.join(map(str, wanted))}.")
+    order = np.array([list(wanted).index(label) for label in found], np.int32)
+    return dataclasses.replace(examples, targets=order[examples.targets])
+
+
+def _check_enough(source: str, examples: Examples, labels: tuple[str, ...], needed: int) -> None:
+    counts = np.bincount(examples.targets, minlength=len(labels))
+    if counts.min() < min(needed, 2):
+        rarest = int(counts.argmin())
+        raise SourceError(
+            f"class {labels[rarest]!r} of {source} has {counts[rarest]} examples in train; "
+            "splitting by class needs at least 2. Add examples, leave the class out, or bring your own dev and test."
+        )
+
+
+def _draw(examples: Examples, size: int, seed: int, source: str) -> tuple[Examples, Examples]:
+    from sklearn.model_selection import train_test_split
+
+    classes = len(np.unique(examples.targets))
+    size = max(size, classes)  # one of each class at the least
+    if len(examples) - size < classes:
+        raise SourceError(
+            f"{source} has {len(examples)} examples of {classes} classes left to split, too few for one of each "
+            "class on both sides. Add examples or bring your own dev and test."
+        )
+    kept, drawn = train_test_split(
+        np.arange(len(examples)), test_size=size, random_state=seed, stratify=examples.targets
+    )
+    return examples.take(np.sort(kept)), examples.take(np.sort(drawn))

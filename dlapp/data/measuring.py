@@ -1,0 +1,60 @@
+"""What preprocessing has to know of the data, measured on the training split alone."""
+
+import dataclasses
+
+import numpy as np
+from sklearn.preprocessing import StandardScaler
+
+from dlapp.data.examples import Examples
+from dlapp.data.pipelines import Pipeline
+from dlapp.errors import SourceError
+from dlapp.signature import Preprocessing, Scale
+
+_SHRINKS_WELL = 2  # the bilinear window is 2 pixels wide: beyond that, pixels are skipped
+
+
+def measure(
+    train: Examples,
+    *,
+    size: tuple[int, int] | None = None,
+    scale: Scale | None = None,
+    antialias: bool | None = None,
+) -> Preprocessing:
+    """The preprocessing for a source.
+
+    Args:
+        train: the training split; nothing else is looked at.
+        size: height and width that pictures are resized to; not used for rows.
+        scale: ``unit`` for pictures and ``standardize`` for rows where it is None.
+        antialias: where it is None, whether the median picture is more than twice as high or wide
+            as ``size``.
+
+    Raises:
+        SourceError: pictures have no ``size``, or ``scale`` is ``unit`` for rows.
+    """
+    if train.channels == 0:
+        return _measure_rows(train, scale or "standardize")
+    if size is None:
+        raise SourceError("pictures need a size to be resized to: set preprocessing.size to [height, width].")
+    if antialias is None:
+        sizes = train.sizes if train.are_files else [train.inputs.shape[1:3]]
+        antialias = bool((np.median(sizes, axis=0) > _SHRINKS_WELL * np.array(size)).any())
+    unscaled = Preprocessing(train.channels, size, antialias, "none")
+    if scale != "standardize":
+        return dataclasses.replace(unscaled, scale=scale or "unit")
+    scaler = StandardScaler()
+    for images, _ in Pipeline(train, unscaled).batches(batch_size=256).as_numpy_iterator():
+        scaler.partial_fit(images.reshape(-1, train.channels).astype(np.float64))
+    mean, variance = _moments(scaler)
+    return dataclasses.replace(unscaled, scale="standardize", mean=mean, variance=variance)
+
+
+def _measure_rows(train: Examples, scale: Scale) -> Preprocessing:
+    if scale == "unit":
+        raise SourceError("scale = 'unit' divides pictures by 255; rows take 'standardize' or 'none'.")
+    mean, variance = _moments(StandardScaler().fit(train.inputs.astype(np.float64)))
+    return Preprocessing(channels=0, scale=scale, mean=mean, variance=variance)
+
+
+def _moments(scaler: StandardScaler) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    return tuple(scaler.mean_.tolist()), tuple(scaler.var_.tolist())

@@ -1,0 +1,178 @@
+"""Examples -> tf.data: decoded in parallel, cached where they fit, shuffled with a seed, batched, prefetched."""
+
+import contextlib
+import dataclasses
+import functools
+import math
+import os
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from dlapp import pictures
+from dlapp.data.examples import Examples
+from dlapp.data.preprocessing import resize, scale
+from dlapp.errors import SourceError, UnreadablePicture
+from dlapp.signature import Preprocessing
+
+_NAMED_IN_AN_ERROR = 5
+
+
+def cache_limit() -> int:
+    """Bytes that one split may take in memory once resized: an eighth of the machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 8
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pipeline:
+    """Examples on their way to a network.
+
+    Attributes:
+        examples: what is read.
+        preprocessing: what happens to it.
+        cache_bytes: a split that is larger than this once resized is read again in every epoch.
+    """
+
+    examples: Examples
+    preprocessing: Preprocessing
+    cache_bytes: int = dataclasses.field(default_factory=cache_limit)
+
+    def batches(
+        self,
+        batch_size: int,
+        *,
+        shuffle_seed: int | None = None,
+        epoch: tf.Variable | None = None,
+        augment: Callable[..., tf.Tensor] | None = None,
+    ) -> tf.data.Dataset:
+        """One pass over the examples.
+
+        Args:
+            batch_size: examples a batch; the last batch may be smaller.
+            shuffle_seed: gives another order in every pass; None keeps the order of the examples.
+            epoch: makes the order a function of ``shuffle_seed`` and this number alone, so that a
+                resumed run sees what an uninterrupted one would; its owner counts it up.
+            augment: called with a batch of resized, unscaled pictures and ``training=True``.
+
+        Returns:
+            Batches of (inputs, targets): (batch, height, width, channels) or (batch, columns)
+            float32 as the network takes them, and (batch,) int32.
+        """
+        targets = _on_cpu(self.examples.targets)
+        order = self._order(shuffle_seed, epoch)
+        resized = self._resized
+        if resized is not None:
+            dataset = order.batch(batch_size).map(
+                lambda indices: (tf.gather(resized, indices), tf.gather(targets, indices)),
+                num_parallel_calls=tf.data.AUTOTUNE,
+            )
+        else:
+            dataset = self._read(order, batch_size)
+        if augment is not None:
+            # in sequence: the seed generators of the layers are state, and its order must repeat
+            dataset = dataset.map(lambda images, classes: (augment(images, training=True), classes))
+        dataset = dataset.map(
+            lambda inputs, classes: (scale(inputs, self.preprocessing), classes), num_parallel_calls=tf.data.AUTOTUNE
+        )
+        steps = math.ceil(len(self.examples) / batch_size)
+        return dataset.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(tf.data.AUTOTUNE)
+
+    def _order(self, seed: int | None, epoch: tf.Variable | None) -> tf.data.Dataset:
+        count = len(self.examples)
+        if seed is None:
+            return tf.data.Dataset.range(count)
+        if epoch is None:
+            return tf.data.Dataset.range(count).shuffle(count, seed=seed)
+
+        def shuffled(_: tf.Tensor) -> tf.data.Dataset:
+            # runs when a pass starts, so the variable is read then
+            keys = tf.random.stateless_uniform(
+                [count], seed=tf.stack([tf.cast(seed, tf.int64), epoch]), dtype=tf.float64
+            )
+            return tf.data.Dataset.from_tensor_slices(tf.argsort(keys, stable=True))
+
+        return tf.data.Dataset.range(1).flat_map(shuffled)
+
+    @functools.cached_property
+    def _resized(self) -> tf.Tensor | None:
+        """All the inputs, resized, or None where they do not fit."""
+        count = len(self.examples)
+        shape = self.examples.inputs.shape[1:]
+        if self.preprocessing.size is not None:
+            shape = (*self.preprocessing.size, self.preprocessing.channels)
+        if count * math.prod(shape) * np.dtype(np.float32).itemsize > self.cache_bytes:
+            return None
+        resized = np.empty((count, *shape), np.float32)
+        filled = 0
+        for batch, _ in self._read(tf.data.Dataset.range(count), 256).prefetch(2):
+            resized[filled : filled + len(batch)] = batch
+            filled += len(batch)
+        return _on_cpu(resized)
+
+    def _read(self, order: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
+        """Batches of examples in that order, resized: files one at a time in parallel, arrays together."""
+        inputs = _on_cpu(self.examples.inputs)
+        targets = _on_cpu(self.examples.targets)
+        plain = _on_cpu(self.examples.plain)
+
+        def decode(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            image = _decode(tf.gather(inputs, index), tf.gather(plain, index), self.examples.channels)
+            return resize(image, self.preprocessing), tf.gather(targets, index)
+
+        def gather(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return resize(tf.gather(inputs, indices), self.preprocessing), tf.gather(targets, indices)
+
+        if self.examples.are_files:
+            return order.map(decode, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size)
+        return order.batch(batch_size).map(gather, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+@contextlib.contextmanager
+def naming_unreadable(*parts: Examples) -> Iterator[None]:
+    """Turns TensorFlow's failure to decode a file into an error that names the files.
+
+    Raises:
+        SourceError: pictures of ``parts`` cannot be decoded; what they are is found by trying each.
+    """
+    try:
+        yield
+    except (tf.errors.InvalidArgumentError, tf.errors.UnknownError, tf.errors.NotFoundError) as error:
+        found = [message for part in parts if part.are_files for message in _unreadable(part)]
+        if not found:
+            raise
+        more = len(found) - _NAMED_IN_AN_ERROR
+        named = "\n".join(found[:_NAMED_IN_AN_ERROR]) + (f"\n... and {more} more." if more > 0 else "")
+        raise SourceError(f"{named}\nRepair or remove them and train again.") from error
+
+
+def _unreadable(examples: Examples) -> Iterator[str]:
+    for index in range(len(examples)):
+        try:
+            examples.read(index)
+        except UnreadablePicture as error:
+            yield str(error)
+
+
+def _decode(path: tf.Tensor, plain: tf.Tensor, channels: int) -> tf.Tensor:
+    """(height, width, channels) uint8, the same values as ``pictures.read`` gives.
+
+    TensorFlow decodes twice as fast as Pillow and outside of Python's lock, but knows nothing of EXIF,
+    palettes, CMYK or transparency.
+    """
+
+    def by_tensorflow() -> tf.Tensor:
+        # Pillow's discrete cosine transform; decode_jpeg reads PNG too
+        return tf.io.decode_jpeg(tf.io.read_file(path), channels=channels, dct_method="INTEGER_ACCURATE")
+
+    def by_pillow() -> tf.Tensor:
+        return tf.numpy_function(lambda name: pictures.read(name.decode(), channels), [path], tf.uint8)
+
+    image = by_pillow() if channels == 4 else tf.cond(plain, by_tensorflow, by_pillow)
+    image.set_shape((None, None, channels))
+    return image
+
+
+def _on_cpu(array: np.ndarray) -> tf.Tensor:
+    with tf.device("cpu"):
+        return tf.constant(array)

@@ -1,0 +1,37 @@
+"""From raw values to what the network sees, in TensorFlow operations.
+
+The training pipeline and the exported graph both call these functions, so that they cannot differ.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from dlapp.signature import Preprocessing
+
+_EPSILON = 1e-7  # a constant channel has no variance; Keras's Normalization adds no more either
+
+
+def resize(images: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
+    """Pictures of (batch, height, width, channels) or (height, width, channels) in the network's size.
+
+    The result is float32 in the range of the input and is not rounded. Rows pass through as float32.
+    """
+    values = tf.cast(images, tf.float32)
+    if preprocessing.size is None:
+        return values
+    return tf.image.resize(values, preprocessing.size, antialias=preprocessing.antialias)
+
+
+def scale(values: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
+    """Values in the range that the network is trained on; the shape stays."""
+    if preprocessing.scale == "unit":
+        return values / 255.0
+    if preprocessing.scale == "standardize":
+        deviation = np.maximum(np.sqrt(preprocessing.variance), _EPSILON).astype(np.float32)
+        return (values - np.array(preprocessing.mean, np.float32)) / deviation
+    return values
+
+
+def preprocess(inputs: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
+    """Everything between the raw input of a bundle and the input of the network."""
+    return scale(resize(inputs, preprocessing), preprocessing)

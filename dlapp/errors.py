@@ -1,0 +1,80 @@
+"""What can go wrong, as a tree of exceptions.
+
+::
+
+    DlappError                    the input or the call is wrong: exit status 2
+    ├── UnknownName               no such architecture, source, key, model or bundle
+    ├── RecipeError               a recipe, or an option that stands for a key of one
+    ├── SourceError               a source that cannot be read or does not hold what it should
+    │   └── UnreadablePicture     one picture that cannot be decoded, or must not be
+    ├── AlreadyExists             something is there that would have to be overwritten
+    ├── TrainingError             a run that cannot start, go on or be resumed
+    │   └── TrainingDiverged      the loss became NaN or infinite
+    ├── BundleError               a bundle that is incomplete, altered or not a bundle
+    └── CheckFailed               a check did not hold: exit status 1
+        └── ParityError           two runtimes gave different answers
+
+A message says the rule, what was received and where, and the remedy, in one or two lines.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class DlappError(Exception):
+    """The input or the call is wrong."""
+
+    exit_status = 2
+
+
+class UnknownName(DlappError):
+    """A name that stands for nothing; the message suggests the nearest known ones."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, remedy: str = "") -> None:
+        known = sorted(known)
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+        if near:
+            hint = f"Did you mean {' or '.join(near)}?"
+        elif known:
+            hint = f"Known: {', '.join(known)}."
+        else:
+            hint = "There is none yet."
+        super().__init__(f"unknown {kind} {name!r}. {hint}" + (f" {remedy}" if remedy else ""))
+
+
+class RecipeError(DlappError):
+    """A recipe does not say something that can be run."""
+
+
+class SourceError(DlappError):
+    """A source cannot be read or does not hold what it should."""
+
+
+class UnreadablePicture(SourceError):
+    """A picture cannot be decoded, or must not be."""
+
+
+class AlreadyExists(DlappError):
+    """Something is in the way and is not overwritten unless told so."""
+
+
+class TrainingError(DlappError):
+    """A run cannot start, go on or be resumed."""
+
+
+class TrainingDiverged(TrainingError):
+    """The loss became NaN or infinite."""
+
+
+class BundleError(DlappError):
+    """A bundle is incomplete, altered or not a bundle."""
+
+
+class CheckFailed(DlappError):
+    """A check did not hold."""
+
+    exit_status = 1
+
+
+class ParityError(CheckFailed):
+    """Two runtimes gave different answers for the same input."""

@@ -1,0 +1,106 @@
+"""``export/<name>/``: what deployment needs, written whole and proven before it gets its name."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from dlapp import signature as signatures
+from dlapp.architectures.heads import with_probabilities
+from dlapp.data.preprocessing import preprocess
+from dlapp.errors import AlreadyExists, ParityError
+from dlapp.exporting import onnx_file, parity, readme, saved_model
+from dlapp.exporting.graph import serving_function
+from dlapp.files import replacing_folder, sha256, write_text
+from dlapp.inference.bundle import ONNX, SIGNATURE
+from dlapp.signature import Preprocessing, Signature
+
+
+def export(
+    model: keras.Model,
+    folder: str | Path,
+    *,
+    labels: Sequence[str],
+    preprocessing: Preprocessing,
+    samples: np.ndarray,
+    formats: Sequence[str] = ("savedmodel", "onnx"),
+    provenance: Mapping[str, Any] | None = None,
+) -> parity.Parity:
+    """Writes a bundle and proves that it computes what the model does.
+
+    The graph takes raw values and gives probabilities; ``preprocessing`` becomes part of it. Nothing
+    is left under the name of ``folder`` unless every runtime agrees with Keras; a bundle that was
+    there before stays until then.
+
+    Args:
+        model: a classifier, as a builder or ``keras.models.load_model`` gives it.
+        folder: where the bundle goes; its last part is its name.
+        labels: the classes, in the order of the model's outputs.
+        preprocessing: what the model was trained with.
+        samples: a few raw inputs to prove it with: (n, height, width, channels) uint8 or
+            (n, columns) float32.
+        formats: ``savedmodel``, ``onnx`` or both.
+        provenance: where the model comes from; goes into the metadata.
+
+    Returns:
+        What ``verify`` measured.
+
+    Raises:
+        ParityError: a runtime gives another answer.
+        BundleError: the network has no such form.
+        AlreadyExists: ``folder`` is something else than a bundle.
+    """
+    folder = Path(folder)
+    if folder.exists() and not (folder / SIGNATURE).is_file():
+        raise AlreadyExists(f"{folder} is not a bundle and is not overwritten. Choose another name.")
+    facts = {"name": folder.name, "architecture": model.name, "versions": {"keras": keras.__version__}}
+    signature = signatures.classification(tuple(labels), preprocessing, facts | dict(provenance or {}))
+    _check_labels(model, signature)
+    with replacing_folder(folder) as scratch:
+        serve = serving_function(model, signature)
+        if "savedmodel" in formats:
+            saved_model.write(model, serve, signature, scratch)
+        if "onnx" in formats:
+            onnx_file.write(serve, signature, scratch / ONNX)
+        parity.write_samples(scratch / parity.SAMPLES, signature, _cases(model, signature, samples))
+        write_text(scratch / "README.md", readme.render(signature, folder.name, formats))
+        _write_hashes(scratch, signature)
+        found = parity.verify(scratch)
+        if not found.holds:
+            worst = max(found.results, key=lambda result: result.largest_difference)
+            raise ParityError(
+                f"{worst.runtime} differs from Keras by {worst.largest_difference:.2g} "
+                f"(at most {found.tolerance:.0e} is allowed); no bundle was left in {folder}."
+            )
+    return found
+
+
+def _check_labels(model: keras.Model, signature: Signature) -> None:
+    classes = with_probabilities(model).output_shape[-1]
+    if classes != len(signature.labels):
+        raise ValueError(f"labels must name the {classes} classes of {model.name}; got {len(signature.labels)}.")
+
+
+def _cases(model: keras.Model, signature: Signature, samples: np.ndarray) -> list[parity.Case]:
+    """Several inputs, one alone and, of pictures, a second size, with Keras's answers."""
+    inputs = [samples, samples[:1]]
+    if signature.preprocessing.size is not None:
+        height, width = samples.shape[1:3]
+        larger = tf.image.resize(samples, (height + height // 2 + 1, width + width // 3 + 1))
+        inputs.append(tf.cast(tf.round(larger), tf.uint8).numpy())
+    network = with_probabilities(model)
+    # an eager call would run another graph than predict does
+    return [
+        (given, {"probabilities": network.predict(preprocess(tf.constant(given), signature.preprocessing), verbose=0)})
+        for given in inputs
+    ]
+
+
+def _write_hashes(folder: Path, signature: Signature) -> None:
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    hashed = dataclasses.replace(signature, files={name: sha256(folder / name) for name in names})
+    hashed.write(folder / SIGNATURE)

@@ -1,0 +1,120 @@
+"""An ONNX file from the same function, by tf2onnx and two operators of our own."""
+
+import contextlib
+import io
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import onnx
+import tf2onnx
+
+import dlapp
+from dlapp.errors import BundleError
+from dlapp.exporting.graph import input_spec
+from dlapp.signature import Signature
+
+OPSET = 18  # the newest that tf2onnx writes
+
+
+def write(serve: Any, signature: Signature, path: Path) -> None:
+    """Writes the ONNX file, with names, dimensions and metadata of the signature.
+
+    Raises:
+        BundleError: an operator has no ONNX form, or the result is not valid ONNX.
+    """
+    with _without_logging():
+        try:
+            proto, _ = tf2onnx.convert.from_function(
+                serve,
+                input_signature=[input_spec(signature)],
+                opset=OPSET,
+                custom_op_handlers={
+                    "ResizeBilinear": (_resize_bilinear, []),
+                    "ScaleAndTranslate": (_scale_and_translate, []),
+                },
+            )
+        except ValueError as error:
+            raise BundleError(f"the network has no ONNX form: {error}") from error
+    _name_dimensions(proto, signature)
+    del proto.graph.value_info[:]  # tf2onnx's shapes, with invented names for the dimensions
+    domains = {node.domain for node in proto.graph.node}
+    kept = [opset for opset in proto.opset_import if opset.domain in domains]
+    del proto.opset_import[:]
+    proto.opset_import.extend(kept)
+    proto.graph.name = str(signature.provenance.get("architecture", "dlapp"))
+    proto.producer_name = "dlapp"
+    proto.producer_version = dlapp.__version__
+    proto.doc_string = f"{proto.graph.name} for {signature.task}: raw values in, final values out"
+    onnx.helper.set_model_props(proto, signature.metadata())
+    names = [tensor.name for tensor in proto.graph.input], [tensor.name for tensor in proto.graph.output]
+    wanted = [tensor.name for tensor in signature.inputs], [tensor.name for tensor in signature.outputs]
+    if names != wanted:
+        raise BundleError(f"the ONNX graph must have inputs and outputs {wanted}; tf2onnx gave {names}.")
+    try:
+        onnx.checker.check_model(proto, full_check=True)
+    except onnx.checker.ValidationError as error:
+        raise BundleError(f"tf2onnx wrote an invalid graph: {error}") from error
+    onnx.save(proto, path)
+
+
+def _name_dimensions(proto: onnx.ModelProto, signature: Signature) -> None:
+    given = [*zip(proto.graph.input, signature.inputs, strict=True)]
+    given += [*zip(proto.graph.output, signature.outputs, strict=True)]
+    for tensor, wanted in given:
+        for dimension, size in zip(tensor.type.tensor_type.shape.dim, wanted.shape, strict=True):
+            if isinstance(size, str):
+                dimension.dim_param = size
+            else:
+                dimension.dim_value = size
+
+
+def _resize_bilinear(context: Any, node: Any, name: str, _: Any) -> None:
+    # tf2onnx writes `scales`, which one runtime rounds to another size; `sizes` is exact everywhere
+    _replace_by_resize(context, node, antialias=False)
+
+
+def _scale_and_translate(context: Any, node: Any, name: str, _: Any) -> None:
+    # what tf.image.resize(antialias=True) becomes; tf2onnx lacks it
+    _replace_by_resize(context, node, antialias=True)
+
+
+def _replace_by_resize(context: Any, node: Any, *, antialias: bool) -> None:
+    images, size = node.input[:2]
+    dtypes = [context.get_dtype(node.output[0])]
+    shapes = [context.get_shape(node.output[0])]
+    context.remove_node(node.name)
+    sizes = context.make_node("Cast", [size], attr={"to": onnx.TensorProto.INT64}).output[0]
+    attributes: dict[str, Any] = {
+        "mode": "linear",
+        "coordinate_transformation_mode": "half_pixel",
+        "axes": [1, 2],  # height and width of (batch, height, width, channels)
+    }
+    if antialias:
+        # exclude_outside renormalizes the weights at the borders as TensorFlow does; without, they are off by 15 of 255
+        attributes |= {"antialias": 1, "exclude_outside": 1}
+    context.make_node(
+        "Resize",
+        [images, "", "", sizes],
+        attr=attributes,
+        name=node.name,
+        outputs=node.output,
+        dtypes=dtypes,
+        shapes=shapes,
+    )
+
+
+@contextlib.contextmanager
+def _without_logging() -> Iterator[None]:
+    """tf2onnx and TensorFlow tell of every optimization pass; what matters is checked afterwards."""
+    loggers = [logging.getLogger(name) for name in ("tf2onnx", "tensorflow")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

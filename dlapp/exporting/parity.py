@@ -1,0 +1,197 @@
+"""Does a bundle compute the same wherever it runs?"""
+
+import dataclasses
+import importlib.metadata
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dlapp.errors import BundleError, UnknownName
+from dlapp.exporting import saved_model
+from dlapp.files import write_json
+from dlapp.inference.bundle import ONNX, SIGNATURE, Bundle, check_files
+from dlapp.signature import Signature
+
+SAMPLES = "samples.npz"
+PARITY = "parity.json"
+_INCOMPARABLE = float(np.finfo(np.float32).max)  # another shape, or NaN; JSON has no infinity
+TOLERANCE = 1e-5  # of a probability; float32 sums in another order differ by about 1e-7
+
+Outputs = dict[str, np.ndarray]
+Case = tuple[np.ndarray, Outputs]  # an input and the outputs that Keras gave
+
+
+@dataclasses.dataclass(frozen=True)
+class RuntimeResult:
+    """What one runtime answered, against what Keras gave.
+
+    Attributes:
+        runtime: its name.
+        version: of the library that ran the bundle.
+        largest_difference: absolute, over all outputs of all samples.
+        same_answer: whether every sample has the same class; a tie within the tolerance counts.
+        load_s, latency_s: seconds to load, and the median for one sample alone.
+        equal: the verdict.
+    """
+
+    runtime: str
+    version: str
+    largest_difference: float
+    same_answer: bool
+    load_s: float
+    latency_s: float
+    equal: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Parity:
+    """The verdict on a bundle: every runtime, on every sample, against what Keras gave at export.
+
+    Attributes:
+        reference: Keras and its version, whose answers are recorded in ``samples.npz``.
+        results: one for each runtime.
+        input_shapes: of the samples: several together, one alone, and pictures of a second size.
+        tolerance: the largest absolute difference that counts as equal.
+    """
+
+    reference: str
+    results: tuple[RuntimeResult, ...]
+    input_shapes: tuple[tuple[int, ...], ...]
+    tolerance: float = TOLERANCE
+
+    @property
+    def holds(self) -> bool:
+        """Whether all the runtimes agree."""
+        return all(result.equal for result in self.results)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The verdict as JSON has it."""
+        return {"holds": self.holds, **dataclasses.asdict(self)}
+
+
+def verify(folder: str | Path, runtimes: Iterable[str] | None = None) -> Parity:
+    """Replays the samples of a bundle in every runtime and writes ``parity.json``.
+
+    Args:
+        folder: the bundle.
+        runtimes: some of ``RUNTIMES``; all for which the bundle has a file where it is None.
+
+    Raises:
+        BundleError: a file is missing or was altered, or cannot be loaded.
+        UnknownName: there is no such runtime.
+    """
+    folder = Path(folder)
+    signature = Signature.read(folder / SIGNATURE)
+    check_files(folder, signature)
+    present = [name for name, runtime in RUNTIMES.items() if runtime.file in signature.files]
+    chosen = list(runtimes) if runtimes is not None else present
+    for name in chosen:
+        if name not in RUNTIMES:
+            raise UnknownName("runtime", name, RUNTIMES)
+        if name not in present:
+            raise BundleError(f"{folder} has no {RUNTIMES[name].file}, which {name} runs. Export it again with it.")
+    cases = read_samples(folder, signature)
+    results = tuple(_replay(name, folder, signature, cases) for name in chosen)
+    reference = f"keras {signature.provenance['versions']['keras']}"
+    parity = Parity(reference, results, tuple(inputs.shape for inputs, _ in cases))
+    write_json(folder / PARITY, parity.to_dict())
+    return parity
+
+
+def write_samples(path: Path, signature: Signature, cases: Sequence[Case]) -> None:
+    """Writes inputs and outputs under the signature's names; from the second case on with its number."""
+    arrays: dict[str, np.ndarray] = {}
+    for number, (inputs, outputs) in enumerate(cases, start=1):
+        suffix = "" if number == 1 else f"_{number}"
+        arrays[signature.inputs[0].name + suffix] = inputs
+        arrays |= {name + suffix: value for name, value in outputs.items()}
+    np.savez_compressed(path, **arrays)  # pyright: ignore[reportArgumentType]
+
+
+def read_samples(folder: Path, signature: Signature) -> list[Case]:
+    """The inverse of :func:`write_samples`."""
+    cases: list[Case] = []
+    with np.load(folder / SAMPLES, allow_pickle=False) as archive:
+        while True:
+            suffix = "" if not cases else f"_{len(cases) + 1}"
+            if signature.inputs[0].name + suffix not in archive.files:
+                return cases
+            outputs = {output.name: archive[output.name + suffix] for output in signature.outputs}
+            cases.append((archive[signature.inputs[0].name + suffix], outputs))
+
+
+def _replay(name: str, folder: Path, signature: Signature, cases: Sequence[Case]) -> RuntimeResult:
+    runtime = RUNTIMES[name]
+    started = time.perf_counter()
+    run = runtime.load(folder)
+    load_s = time.perf_counter() - started
+    largest, same = 0.0, True
+    for inputs, expected in cases:
+        outputs = run(inputs)
+        for output in signature.outputs:
+            largest = max(largest, _largest_difference(outputs[output.name], expected[output.name]))
+        same = same and _same_classes(outputs["probabilities"], expected["probabilities"])
+    return RuntimeResult(
+        runtime=name,
+        version=importlib.metadata.version(runtime.package),
+        largest_difference=largest,
+        same_answer=same,
+        load_s=round(load_s, 4),
+        latency_s=round(_median_latency(run, cases[0][0][:1]), 6),
+        equal=same and largest <= TOLERANCE,
+    )
+
+
+def _largest_difference(given: np.ndarray, expected: np.ndarray) -> float:
+    if given.shape != expected.shape or given.dtype != expected.dtype:
+        return _INCOMPARABLE
+    difference = np.abs(given.astype(np.float64) - expected)
+    return float(np.nan_to_num(difference, nan=_INCOMPARABLE).max())
+
+
+def _same_classes(given: np.ndarray, expected: np.ndarray) -> bool:
+    if given.shape != expected.shape:
+        return False
+    best = np.take_along_axis(given, expected.argmax(axis=-1)[..., np.newaxis], axis=-1)[..., 0]
+    return bool((best >= given.max(axis=-1) - TOLERANCE).all())
+
+
+def _median_latency(run: Callable[[np.ndarray], Outputs], inputs: np.ndarray, repeats: int = 20) -> float:
+    seconds = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        run(inputs)
+        seconds.append(time.perf_counter() - started)
+    return float(np.median(seconds))
+
+
+def _load_saved_model(folder: Path) -> Callable[[np.ndarray], Outputs]:
+    import tensorflow as tf
+
+    signature = Signature.read(folder / SIGNATURE)
+    # The function lives only as long as the object that was loaded.
+    loaded = tf.saved_model.load(str(folder / saved_model.FOLDER))
+
+    def run(inputs: np.ndarray) -> Outputs:
+        outputs = loaded.signatures["serving_default"](**{signature.inputs[0].name: tf.constant(inputs)})
+        return {name: value.numpy() for name, value in outputs.items()}
+
+    return run
+
+
+@dataclasses.dataclass(frozen=True)
+class Runtime:
+    """A program that runs bundles: the file it needs, the package it comes from, how it is loaded."""
+
+    file: str
+    package: str
+    load: Callable[[Path], Callable[[np.ndarray], Outputs]]
+
+
+RUNTIMES = {
+    "savedmodel": Runtime(f"{saved_model.FOLDER}/saved_model.pb", "tensorflow", _load_saved_model),
+    "onnxruntime": Runtime(ONNX, "onnxruntime", lambda folder: Bundle(folder).run),
+}

@@ -1,0 +1,104 @@
+"""The README of a bundle: ten lines of code for each runtime."""
+
+from collections.abc import Sequence
+
+from dlapp.signature import Signature
+
+_PICTURE = """\
+image = np.asarray(Image.open("picture.png").convert("{mode}")){axes}"""
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+def render(signature: Signature, name: str, formats: Sequence[str]) -> str:
+    """The text of ``README.md``, for the formats that the bundle has."""
+    (given,) = signature.inputs
+    parts = [_head(signature, name)]
+    if "onnx" in formats:
+        parts.append(_ONNX.format(read=_read(signature), imports=_imports(signature), input=given.name))
+    if "savedmodel" in formats:
+        parts.append(_SAVED_MODEL.format(read=_read(signature), imports=_imports(signature), input=given.name))
+    return "\n".join(parts)
+
+
+def _head(signature: Signature, name: str) -> str:
+    rows = "\n".join(
+        f"| {kind} | `{tensor.name}` | {tensor.dtype} | ({', '.join(map(str, tensor.shape))}) |"
+        for kind, tensors in (("input", signature.inputs), ("output", signature.outputs))
+        for tensor in tensors
+    )
+    labels = ", ".join(signature.labels[:10]) + (", ..." if len(signature.labels) > 10 else "")
+    return _HEAD.format(
+        name=name,
+        architecture=signature.provenance.get("architecture", "A network"),
+        data=f" trained on `{signature.provenance['data']}`" if "data" in signature.provenance else "",
+        rows=rows,
+        labels=labels,
+    )
+
+
+def _imports(signature: Signature) -> str:
+    return "from PIL import Image\n" if signature.preprocessing.size else ""
+
+
+def _read(signature: Signature) -> str:
+    if signature.preprocessing.size is None:
+        columns = len(signature.preprocessing.mean)
+        return f'features = np.load("rows.npy").astype("float32")  # (rows, {columns})'
+    channels = signature.preprocessing.channels
+    axes = "[np.newaxis, ..., np.newaxis]" if channels == 1 else "[np.newaxis]"
+    return _PICTURE.format(mode=_MODES[channels], axes=axes) + "  # (1, height, width, channels) uint8, any size"
+
+
+_HEAD = """\
+# {name}
+
+{architecture}{data}. Raw values go in and probabilities come out: resizing and scaling are inside the
+graph. `signature.json` says the same to programs, and holds the hashes of the files.
+
+| | name | type | shape |
+| --- | --- | --- | --- |
+{rows}
+
+Classes: {labels}.
+`dlapp verify {name}` replays `samples.npz` in every runtime; `parity.json` is what it measured last.
+"""
+
+_ONNX = """\
+## ONNX Runtime, Python
+
+```python
+import json
+import numpy as np
+import onnxruntime
+{imports}
+session = onnxruntime.InferenceSession("model.onnx")
+labels = json.loads(session.get_modelmeta().custom_metadata_map["labels"])
+{read}
+(probabilities,) = session.run(["probabilities"], {{"{input}": {input}}})
+best = probabilities[0].argmax()
+print(labels[best], probabilities[0, best])
+```
+"""
+
+_SAVED_MODEL = """\
+## SavedModel, TensorFlow without Keras
+
+```python
+import json
+import numpy as np
+import tensorflow as tf
+{imports}
+labels = json.load(open("saved_model/1/assets/signature.json"))["labels"]
+model = tf.saved_model.load("saved_model/1")
+{read}
+probabilities = model.signatures["serving_default"]({input}=tf.constant({input}))["probabilities"].numpy()
+best = probabilities[0].argmax()
+print(labels[best], probabilities[0, best])
+```
+
+## TensorFlow Serving
+
+```sh
+docker run -p 8501:8501 -v "$PWD/saved_model:/models/model" tensorflow/serving
+```
+"""

@@ -1,0 +1,24 @@
+"""A SavedModel in TensorFlow Serving's layout."""
+
+import contextlib
+import io
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from dlapp.signature import Signature
+
+FOLDER = "saved_model/1"  # TensorFlow Serving reads the version from the folder's name
+
+
+def write(model: keras.Model, serve: Any, signature: Signature, bundle: Path) -> None:
+    """Writes ``saved_model/1/`` with the signature among its assets."""
+    folder = bundle / FOLDER
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint("serving_default", serve)
+    with contextlib.redirect_stdout(io.StringIO()):  # Keras prints the endpoints
+        archive.write_out(folder, verbose=False)
+    (folder / "assets").mkdir(exist_ok=True)
+    signature.write(folder / "assets" / "signature.json")

@@ -1,0 +1,106 @@
+"""Files and folders that are whole or absent: written beside their place, then renamed into it."""
+
+import contextlib
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dlapp.errors import AlreadyExists, UnknownName
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives a path beside ``path`` to write a file to; it takes the place of ``path`` on success.
+
+    The temporary name keeps the suffix, which Keras and matplotlib read as the format. Whatever
+    happens inside (a full disk, Ctrl-C), ``path`` is either as it was or complete.
+    """
+    beside = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        yield beside
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Gives an empty folder beside ``folder`` to fill; it takes the place of ``folder`` on success."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.part-") as scratch:
+        filled = Path(scratch) / "new"
+        filled.mkdir()
+        yield filled
+        old = Path(scratch) / "old"
+        if folder.exists():
+            folder.replace(old)
+        try:
+            filled.replace(folder)
+        except OSError:
+            if old.exists():
+                old.replace(folder)
+            raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes ``text`` in UTF-8, whole or not at all."""
+    with replacing(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes ``value`` as indented JSON, whole or not at all. NaN and infinity are refused."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def next_free(folder: Path) -> Path:
+    """``folder`` itself, or the first of ``folder-2``, ``folder-3``, ... that is not taken."""
+    candidate, number = folder, 1
+    while candidate.exists():
+        number += 1
+        candidate = folder.with_name(f"{folder.name}-{number}")
+    return candidate
+
+
+def find_folder(name: str, *, kind: str, root: str, holds: str) -> Path:
+    """The folder called ``name``, as a path or below ``root``.
+
+    Args:
+        name: a folder, or the name of a folder below ``root``.
+        kind: what it is, for the error: ``"model"`` or ``"bundle"``.
+        root: ``"models"`` or ``"export"``, below the working directory.
+        holds: a file that makes the folder what it is said to be.
+
+    Raises:
+        UnknownName: there is no such folder; the nearest names below ``root`` are suggested.
+    """
+    for folder in (Path(name), Path(root) / name):
+        if (folder / holds).is_file():
+            return folder
+    for folder in (Path(name), Path(root) / name):
+        if folder.is_dir():
+            raise UnknownName(kind, name, (), remedy=f"{folder} has no {holds}.")
+    known = [found.parent.name for found in Path(root).glob(f"*/{holds}")]
+    raise UnknownName(kind, name, known)
+
+
+def remove(folder: Path, *, holds: str) -> None:
+    """Removes a folder that dlapp wrote.
+
+    Raises:
+        AlreadyExists: the folder does not hold the file ``holds``, so it is somebody else's.
+    """
+    if folder.exists():
+        if not (folder / holds).is_file():
+            raise AlreadyExists(f"{folder} was not written by dlapp (it has no {holds}): move it away first.")
+        shutil.rmtree(folder)

@@ -1,0 +1,5 @@
+"""A bundle -> predictions, with ONNX Runtime alone: no TensorFlow in this room."""
+
+from dlapp.inference.bundle import Bundle
+
+__all__ = ["Bundle"]

@@ -1,0 +1,109 @@
+"""Files of a person -> an answer for each, and a reason for each that gets none."""
+
+import dataclasses
+import glob
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dlapp import pictures
+from dlapp.errors import DlappError, SourceError, UnreadablePicture
+from dlapp.inference.bundle import Bundle
+
+_BATCH = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """The answer for one input.
+
+    Attributes:
+        input: the file, or the file and the row.
+        top: (label, probability) of the likeliest classes, likeliest first; empty if there is an error.
+        error: why there is no answer.
+    """
+
+    input: str
+    top: tuple[tuple[str, float], ...] = ()
+    error: str | None = None
+
+
+def expand(inputs: Sequence[str]) -> list[Path]:
+    """Files, folders and globs as files: of a folder, the pictures at any depth.
+
+    Raises:
+        SourceError: a folder holds no pictures, or nothing matches a glob.
+    """
+    files: list[Path] = []
+    for given in inputs:
+        path = Path(given)
+        if path.is_dir():
+            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in pictures.SUFFIXES)
+            if not found:
+                raise SourceError(f"{given} holds no pictures ({', '.join(sorted(pictures.SUFFIXES))}).")
+            files += found
+        elif glob.has_magic(given) and not path.exists():
+            found = sorted(Path(match) for match in glob.glob(given, recursive=True))  # noqa: PTH207 (Path.glob takes no absolute pattern)
+            if not found:
+                raise SourceError(f"nothing matches {given}.")
+            files += [file for file in found if file.is_file()]
+        else:
+            files.append(path)
+    return files
+
+
+def predict(bundle: Bundle, files: Iterable[Path], *, top: int = 1) -> Iterator[Prediction]:
+    """Answers in the order of ``files``; a file that cannot be read gives its reason instead.
+
+    Pictures of one size that follow each other go through the network together.
+
+    Raises:
+        DlappError: the bundle does not classify.
+    """
+    if bundle.signature.task != "classification":
+        raise DlappError(f"{bundle.folder} does {bundle.signature.task}, which this dlapp cannot print.")
+    read = _read_pictures if bundle.signature.preprocessing.size is not None else _read_rows
+    waiting: list[tuple[str, np.ndarray]] = []
+    for name, value, error in read(bundle, files):
+        full = len(waiting) == _BATCH or (waiting and (value is None or value.shape != waiting[0][1].shape))
+        if full:
+            yield from _answer(bundle, waiting, top)
+            waiting = []
+        if value is None:
+            yield Prediction(name, error=error)
+        else:
+            waiting.append((name, value))
+    if waiting:
+        yield from _answer(bundle, waiting, top)
+
+
+def _answer(bundle: Bundle, inputs: Sequence[tuple[str, np.ndarray]], top: int) -> Iterator[Prediction]:
+    probabilities = bundle.run(np.stack([value for _, value in inputs]))["probabilities"]
+    for (name, _), row in zip(inputs, probabilities, strict=True):
+        order = np.argsort(-row, kind="stable")[:top].tolist()
+        yield Prediction(name, tuple((bundle.signature.labels[k], float(row[k])) for k in order))
+
+
+def _read_pictures(bundle: Bundle, files: Iterable[Path]) -> Iterator[tuple[str, np.ndarray | None, str]]:
+    for file in files:
+        try:
+            yield str(file), pictures.read(file, bundle.signature.preprocessing.channels), ""
+        except UnreadablePicture as error:
+            yield str(file), None, str(error)
+
+
+def _read_rows(bundle: Bundle, files: Iterable[Path]) -> Iterator[tuple[str, np.ndarray | None, str]]:
+    columns = len(bundle.signature.preprocessing.mean)
+    for file in files:
+        try:
+            rows = np.load(file, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            yield str(file), None, f"{file} cannot be read as a NumPy file (.npy): {error}"
+            continue
+        if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.shape[1] != columns:
+            yield str(file), None, f"{file} must hold one array of (rows, {columns} columns)."
+            continue
+        for number, row in enumerate(rows.astype(np.float32)):
+            bad = not np.isfinite(row).all()
+            yield f"{file}:{number}", None if bad else row, f"row {number} of {file} holds NaN or infinity."

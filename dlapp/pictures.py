@@ -1,0 +1,144 @@
+"""Pictures as people have them: a file -> an array of uint8.
+
+Training and prediction read pictures through this one module, so that a rotated photograph or a
+transparent drawing means the same to both.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlapp.errors import UnreadablePicture
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
+SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+MAX_PIXELS = 89_478_485  # from here on Pillow too suspects a decompression bomb
+_ORIENTATION = 0x0112  # the EXIF tag
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Header:
+    """What can be told of a picture without decoding it.
+
+    Attributes:
+        height, width: in pixels, upright.
+        channels: 1, 3 or 4, as stored (a palette counts as RGB).
+        plain: nothing but decoding is needed: 8 bits, upright, no palette, no alpha to blend.
+    """
+
+    height: int
+    width: int
+    channels: int
+    plain: bool
+
+
+def read_header(path: str | Path) -> Header:
+    """Looks at a picture without decoding it.
+
+    Raises:
+        UnreadablePicture: it is no picture, or has more than 89 megapixels.
+    """
+    with _open(path) as picture:
+        orientation = picture.getexif().get(_ORIENTATION, 1)
+        width, height = picture.size
+        if orientation in (5, 6, 7, 8):
+            width, height = height, width
+        alpha = picture.has_transparency_data
+        channels = 4 if alpha else 1 if picture.mode in ("1", "L", "I;16", "I;16B", "I", "F") else 3
+        plain = picture.format in ("JPEG", "PNG") and orientation == 1 and picture.mode in ("L", "RGB") and not alpha
+        return Header(height, width, channels, plain)
+
+
+def read(path: str | Path, channels: int) -> "np.ndarray":
+    """Decodes a picture.
+
+    It is turned upright as its EXIF data say. CMYK and palettes become RGB, 16-bit grey is divided
+    by 257, RGB becomes grey by the luma of ITU-R 601, and transparent parts are laid on white unless
+    4 channels are asked for. Of an animation the first frame counts.
+
+    Args:
+        path: a file in any format of Pillow's that ``SUFFIXES`` names.
+        channels: 1, 3 or 4.
+
+    Returns:
+        (height, width, channels) uint8.
+
+    Raises:
+        UnreadablePicture: it is no picture, is damaged, or has more than 89 megapixels.
+    """
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    with _open(path) as picture:
+        try:
+            picture.load()
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise UnreadablePicture(f"{path} is damaged: {_reason(error)}. Save it again or leave it out.") from error
+        upright = ImageOps.exif_transpose(picture)
+        array = np.asarray(_convert(upright, channels))
+    return array.reshape(array.shape[0], array.shape[1], channels)
+
+
+def _open(path: str | Path) -> "Image.Image":
+    from PIL import Image
+
+    try:
+        picture = Image.open(path)
+    except FileNotFoundError:
+        raise UnreadablePicture(f"{path} does not exist.") from None
+    except IsADirectoryError:
+        raise UnreadablePicture(f"{path} is a folder, not a picture.") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UnreadablePicture(
+            f"{path} is larger than {MAX_PIXELS // 10**6} megapixels: it was not decoded. Shrink it first."
+        ) from error
+    except (OSError, SyntaxError, ValueError) as error:
+        if Path(path).is_file() and Path(path).stat().st_size == 0:
+            raise UnreadablePicture(f"{path} is empty (0 bytes). Save it again or leave it out.") from None
+        raise UnreadablePicture(f"{path} is not a picture that can be read: {_reason(error)}.") from error
+    width, height = picture.size
+    if width * height > MAX_PIXELS:
+        picture.close()
+        raise UnreadablePicture(
+            f"{path} has {width} x {height} pixels, more than {MAX_PIXELS // 10**6} megapixels: "
+            "it was not decoded. Shrink it first."
+        )
+    return picture
+
+
+def _reason(error: BaseException) -> str:
+    """Pillow's words without the path, which the message around them names."""
+    text = str(error) or type(error).__name__
+    return "its format is unknown" if "cannot identify" in text else text.rstrip(".")
+
+
+def _convert(picture: "Image.Image", channels: int) -> "Image.Image":
+    if picture.mode in ("I", "I;16", "I;16B", "I;16L"):
+        picture = _grey16_to_grey8(picture)
+    elif picture.mode == "F":
+        raise UnreadablePicture("a picture of floating-point values has no white: save it with 8 or 16 bits.")
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        if channels != 4:
+            from PIL import Image
+
+            white = Image.new("RGBA", picture.size, "white")
+            picture = Image.alpha_composite(white, picture).convert("RGB")
+    return picture if picture.mode == _MODES[channels] else _via_rgb(picture).convert(_MODES[channels])
+
+
+def _via_rgb(picture: "Image.Image") -> "Image.Image":
+    return picture if picture.mode in ("1", "L", "RGB", "RGBA") else picture.convert("RGB")
+
+
+def _grey16_to_grey8(picture: "Image.Image") -> "Image.Image":
+    # convert("L") clips instead of scaling: all but the darkest 1/256 would turn white
+    import numpy as np
+    from PIL import Image
+
+    values: Any = np.asarray(picture).astype(np.float32)
+    return Image.fromarray(np.clip(np.rint(values / 257), 0, 255).astype(np.uint8))

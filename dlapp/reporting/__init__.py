@@ -1,0 +1,1 @@
+"""What a person looks at: plots, and a report in one file that opens without a network."""

@@ -1,0 +1,98 @@
+"""``report.html``: one file, no network."""
+
+import base64
+import dataclasses
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from PIL import Image
+
+import dlapp
+from dlapp.files import write_text
+from dlapp.recipe import Recipe
+from dlapp.reporting import plots
+
+
+@dataclasses.dataclass(frozen=True)
+class Mistake:
+    """A wrong answer.
+
+    Attributes:
+        where: the file, or which example of the split.
+        picture: (height, width, channels) uint8; None for rows.
+        true, predicted: labels.
+        true_probability, predicted_probability: what the network gave them.
+    """
+
+    where: str
+    picture: np.ndarray | None
+    true: str
+    true_probability: float
+    predicted: str
+    predicted_probability: float
+
+    @property
+    def data_uri(self) -> str:
+        """The picture as text that stands inside a page, at most 256 pixels wide or high."""
+        if self.picture is None:
+            return ""
+        squeezed = self.picture[..., 0] if self.picture.shape[-1] == 1 else self.picture
+        image = Image.fromarray(squeezed)
+        image.thumbnail((256, 256))
+        buffer = io.BytesIO()
+        image.save(buffer, format="PNG")
+        return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def write_classification(
+    path: Path,
+    *,
+    title: str,
+    recipe: Recipe,
+    recipe_path: str,
+    metrics: Mapping[str, Any],
+    history: Sequence[dict[str, float]],
+    labels: Sequence[str],
+    mistakes: Sequence[Mistake],
+) -> None:
+    """Writes the report of a classifier.
+
+    Args:
+        path: of the page.
+        title: the name of the model.
+        recipe: resolved.
+        recipe_path: where it stands, for the command that repeats the run.
+        metrics: what ``metrics.json`` holds.
+        history: the rows of ``history.csv``.
+        labels: the classes.
+        mistakes: the worst on test, worst first.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("dlapp.reporting", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("report.html.jinja").render(
+        title=title,
+        recipe=recipe,
+        recipe_text=recipe.to_toml(),
+        recipe_path=recipe_path,
+        metrics=metrics,
+        splits=("train", "dev", "test"),
+        history=history,
+        best=min(history, key=lambda row: row["dev_loss"]),
+        seconds=sum(row["seconds"] for row in history),
+        labels=labels,
+        mistakes=mistakes,
+        wrong=round((1 - metrics["test"]["accuracy"]) * metrics["test"]["examples"]),
+        curves=plots.curves(history),
+        confusion=plots.confusion(metrics["test"]["confusion_matrix"], labels),
+        version=dlapp.__version__,
+    )
+    write_text(path, page)

@@ -1,0 +1,1 @@
+"""A recipe -> a folder under ``models/``, by ``model.compile``, ``model.fit`` and Keras's callbacks."""

@@ -1,0 +1,119 @@
+"""``models/<name>/``: what a run leaves, by name."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from dlapp.errors import TrainingError
+from dlapp.files import find_folder
+from dlapp.recipe import Recipe
+from dlapp.signature import Signature
+
+ROOT = Path("models")
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelFolder:
+    """The files of a run.
+
+    Beside what a person reads there are ``signature.json`` (labels and measured preprocessing) and
+    ``samples.npz`` (a few raw inputs), so that exporting needs neither the data nor a second
+    measurement.
+    """
+
+    path: Path
+
+    @classmethod
+    def find(cls, name: str) -> "ModelFolder":
+        """The folder of that path, or of that name below ``models/``.
+
+        Raises:
+            UnknownName: there is none with a recipe in it.
+        """
+        return cls(find_folder(name, kind="model", root=str(ROOT), holds="recipe.toml"))
+
+    @property
+    def recipe(self) -> Path:
+        return self.path / "recipe.toml"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model.keras"
+
+    @property
+    def signature(self) -> Path:
+        return self.path / "signature.json"
+
+    @property
+    def samples(self) -> Path:
+        return self.path / "samples.npz"
+
+    @property
+    def history(self) -> Path:
+        return self.path / "history.csv"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.json"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    @property
+    def last_model(self) -> Path:
+        return self.path / "last" / "model.keras"
+
+    @property
+    def last_state(self) -> Path:
+        return self.path / "last" / "state.json"
+
+    def read_recipe(self) -> Recipe:
+        """The resolved recipe."""
+        return Recipe.read(self.recipe)
+
+    def read_signature(self) -> Signature:
+        """Labels and preprocessing."""
+        self._check_finished()
+        return Signature.read(self.signature)
+
+    def read_metrics(self) -> dict[str, Any]:
+        """What ``metrics.json`` holds."""
+        self._check_finished()
+        return json.loads(self.metrics.read_text(encoding="utf-8"))
+
+    def read_samples(self) -> np.ndarray:
+        """A batch of raw inputs: (n, height, width, channels) uint8 or (n, columns) float32."""
+        with np.load(self.samples, allow_pickle=False) as archive:
+            return archive["inputs"]
+
+    def load_model(self) -> keras.Model:
+        """The network with the weights that were best on dev.
+
+        Raises:
+            TrainingError: the run is not finished, or the file cannot be read.
+        """
+        self._check_finished()
+        return load_keras(self.model)
+
+    def _check_finished(self) -> None:
+        if not self.metrics.exists():
+            raise TrainingError(
+                f"the run in {self.path} is not finished. Go on with: dlapp train {self.recipe} --resume"
+            )
+
+
+def load_keras(path: Path) -> keras.Model:
+    """A ``.keras`` file.
+
+    Raises:
+        TrainingError: it is missing or damaged.
+    """
+    try:
+        return keras.models.load_model(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise TrainingError(f"{path} cannot be read as a Keras model: {error}") from error

@@ -1,0 +1,38 @@
+"""What every test stands on: seeds, a fresh Keras session, and the data sets where they lie."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ["KERAS_BACKEND"] = "tensorflow"
+
+import keras
+import pytest
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def _fresh_session():
+    """Seeds Python, NumPy and TensorFlow and forgets the models of the test before."""
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """An empty working directory: models/ and export/ of the commands land there."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def data_set():
+    """A folder of real data by its name; skips the test where the sets are not."""
+
+    def find(name: str) -> Path:
+        if not (DATA / name).exists():
+            pytest.skip(f"needs the data set {name}")
+        return DATA / name
+
+    return find
