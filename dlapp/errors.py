@@ -17,7 +17,6 @@
 A message says the rule, what was received and where, and the remedy, in one or two lines.
 """
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -31,6 +30,8 @@ class UnknownName(DlappError):
     """A name that stands for nothing; the message suggests the nearest known ones."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str], *, remedy: str = "") -> None:
+        import difflib  # only a mistake needs it
+
         known = sorted(known)
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
         if near:

@@ -3,8 +3,6 @@
 import contextlib
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,8 @@ def replacing(path: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
     """Gives an empty folder beside ``folder`` to fill; it takes the place of ``folder`` on success."""
+    import tempfile  # here and below: predicting imports this file, and never writes
+
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.part-") as scratch:
         filled = Path(scratch) / "new"
@@ -40,7 +40,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
             folder.replace(old)
         try:
             filled.replace(folder)
-        except OSError:
+        except BaseException:
             if old.exists():
                 old.replace(folder)
             raise
@@ -103,4 +103,6 @@ def remove(folder: Path, *, holds: str) -> None:
     if folder.exists():
         if not (folder / holds).is_file():
             raise AlreadyExists(f"{folder} was not written by dlapp (it has no {holds}): move it away first.")
+        import shutil
+
         shutil.rmtree(folder)

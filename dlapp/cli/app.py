@@ -13,6 +13,7 @@ from dlapp.errors import DlappError
 app = typer.Typer(
     help="Train classic networks on your own data, and ship them as SavedModel and ONNX files that agree.",
     no_args_is_help=True,
+    rich_markup_mode=None,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

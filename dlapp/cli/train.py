@@ -77,6 +77,7 @@ def train_and_report(recipe: "Recipe", folder: "ModelFolder", *, overwrite: bool
     from rich.console import Console
 
     from dlapp.cli.reports import report_classification
+    from dlapp.errors import TrainingError
     from dlapp.files import remove
     from dlapp.training import run as runs
 
@@ -96,6 +97,11 @@ def train_and_report(recipe: "Recipe", folder: "ModelFolder", *, overwrite: bool
     except KeyboardInterrupt:
         console.print(f"\nInterrupted. Go on with: dlapp train {folder.recipe} --resume", highlight=False)
         raise typer.Exit(130) from None
+    except OSError as error:
+        raise TrainingError(
+            f"the run in {folder.path} could not be written: {error}. What it had saved is whole; "
+            f"make room and go on with: dlapp train {folder.recipe} --resume"
+        ) from error
     report_classification(folder, run.data, probabilities)
 
 

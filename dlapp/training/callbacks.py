@@ -28,9 +28,12 @@ class Checkpoint(keras.callbacks.ModelCheckpoint):
         super().__init__(str(self._beside), verbose=0, **options)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        super().on_epoch_end(epoch, logs)
-        if self._beside.exists():
-            self._beside.replace(self.path)
+        try:
+            super().on_epoch_end(epoch, logs)
+            if self._beside.exists():
+                self._beside.replace(self.path)
+        finally:
+            self._beside.unlink(missing_ok=True)
 
 
 class EarlyStopping(keras.callbacks.EarlyStopping):
@@ -85,7 +88,10 @@ def read_history(path: Path) -> list[Row]:
     if not path.exists():
         return []
     with path.open(newline="") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        return [
+            {name: int(value) if name == "epoch" else float(value) for name, value in row.items()}
+            for row in csv.DictReader(file)
+        ]
 
 
 class EpochSeeds(keras.callbacks.Callback):

@@ -1,0 +1,147 @@
+"""``list``, ``show``, ``export``, ``verify`` and ``predict`` as a person calls them."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import dlapp as package
+from dlapp.architectures import ARCHITECTURES
+
+
+def test_help_names_every_verb(dlapp):
+    status, out, _ = dlapp("--help")
+    assert status == 0
+    for verb in ("demo", "list", "show", "train", "evaluate", "export", "verify", "predict"):
+        assert f"\n  {verb} " in out
+    assert dlapp("--version")[1] == f"dlapp {package.__version__}\n"
+
+
+def test_list_names_architectures_and_sources(dlapp):
+    out = dlapp("list")[1]
+    assert all(name in out for name in (*ARCHITECTURES, "digits", "h5:FILE", "folder:DIR"))
+    assert set(json.loads(dlapp("list", "sources", "--json")[1])) == {"sources"}
+
+
+def test_show_counts_and_draws(dlapp, workplace):
+    status, out, _ = dlapp("show", "lenet5", "--plot", "lenet5.png")
+    assert status == 0
+    for expected in ("conv2", "2,416", "240,000", "14 x 14", "61,706", "Wrote lenet5.png"):
+        assert expected in out
+    with Image.open(workplace / "lenet5.png") as picture:
+        assert picture.format == "PNG"
+    shown = json.loads(dlapp("show", "softmax_regression", "--input", "8,8,1", "--classes", 3, "--json")[1])
+    assert (shown["parameters"], shown["multiply_adds"]) == (65 * 3, 64 * 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["show", "lenet"], "Did you mean lenet5?"),
+        (["show", "lenet5", "--input", "8,8,1"], "at least 16 x 16"),
+        (["show", "lenet5", "--input", "a,b"], "positive numbers"),
+        (["show", "lenet5", "--classes", "1"], "classes must be at least 2; got 1"),
+        (["show", "lenet5", "--plot", "absent/lenet5.png"], "absent does not exist"),
+    ],
+)
+def test_show_refuses(dlapp, workplace, arguments, message):
+    status, _, err = dlapp(*arguments)
+    assert status == 2
+    assert message in err
+
+
+def test_export_verify_predict(dlapp, copy_of_trained):
+    status, out, _ = dlapp("export", "stripes", "--name", "again", "--to", "onnx")
+    assert status == 0
+    assert out.splitlines()[-2:] == ["Wrote export/again", "Next: dlapp predict again PICTURE..."]
+    assert not (copy_of_trained / "export/again/saved_model").exists()
+    verified = json.loads(dlapp("verify", "stripes", "--json")[1])
+    assert [row["runtime"] for row in verified["results"]] == ["savedmodel", "onnxruntime"]
+    status, out, err = dlapp("predict", "stripes", "pictures", "--json")
+    assert (status, err) == (0, "")
+    predictions = json.loads(out)["predictions"]
+    right = [answer["label"] in answer["input"] for answer in predictions]
+    assert len(right) == 80
+    assert np.mean(right) > 0.95, "the stripes are linearly separable"
+
+
+def test_predict_goes_on_after_a_damaged_picture(dlapp, copy_of_trained):
+    (copy_of_trained / "broken.png").write_bytes((copy_of_trained / "pictures/above/00.png").read_bytes()[:-30])
+    status, out, err = dlapp(
+        "predict", "stripes", "pictures/above/00.png", "broken.png", "pictures/below/*1.png", "--top", 2
+    )
+    assert status == 1
+    assert [line.split()[0] for line in out.splitlines()] == [
+        "pictures/above/00.png",
+        *(f"pictures/below/{number}1.png" for number in range(4)),
+    ]
+    assert out.splitlines()[0].split()[1] == "above"
+    assert "broken.png is damaged" in err
+    assert "1 of 6 inputs could not be read" in err
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "verb", "status"),
+    [
+        ("model.onnx", "altered", "predict", 2),
+        ("model.onnx", "missing", "predict", 2),
+        ("signature.json", "altered", "predict", 2),
+        ("signature.json", "missing", "predict", 2),
+        ("saved_model/1/saved_model.pb", "altered", "verify", 2),
+        ("samples.npz", "missing", "verify", 2),
+    ],
+)
+def test_a_bundle_that_is_not_whole_is_refused(dlapp, copy_of_trained, file, change, verb, status):
+    path = copy_of_trained / "export/stripes" / file
+    if change == "missing":
+        path.unlink()
+    else:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    more = ["pictures/above/00.png"] if verb == "predict" else []
+    found, out, err = dlapp(verb, "stripes", *more)
+    assert found == status
+    assert err.startswith("Error: ")
+    assert out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predict", "stripe", "a.png"], "Did you mean stripes?"),
+        (["predict", "stripes", "absent*.png"], "nothing matches absent*.png"),
+        (["predict", "stripes", "models"], "holds no pictures"),
+        (["export", "stripes", "--to", "onxn"], "Did you mean onnx?"),
+        (["verify", "stripes", "--runtime", "onnxruntim"], "Did you mean onnxruntime?"),
+    ],
+)
+def test_a_wrong_call_is_one_error(dlapp, copy_of_trained, arguments, message):
+    status, out, err = dlapp(*arguments)
+    assert status == 2
+    assert message in err
+    assert out == ""
+
+
+def test_nothing_of_tensorflow_is_loaded_where_none_is_needed(trained):
+    """One child process for all: ``--help``, ``list``, ``predict`` and the rooms that promise it."""
+    code = """
+import sys
+import dlapp.evaluation, dlapp.inference
+from dlapp.cli import main
+
+for arguments in (["--help"], ["list"], ["predict", "stripes", "pictures/above/00.png", "--json"]):
+    sys.argv = ["dlapp", *arguments]
+    try:
+        main()
+    except SystemExit as ended:
+        assert not ended.code, (arguments, ended.code)
+heavy = sorted(name for name in sys.modules if name.partition(".")[0] in ("tensorflow", "keras", "tf2onnx"))
+assert not heavy, heavy
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=trained, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert '"label": "above"' in done.stdout

@@ -1,0 +1,55 @@
+"""Every code block of the README runs, in the order in which a reader meets it."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from dlapp.cli.app import main
+
+ROOT = Path(__file__).parents[1]
+
+
+def run_line(line: str, monkeypatch) -> None:
+    command = line.partition("#")[0].split()
+    if command[0] == "make":
+        # the targets do their own set-up, which CI has done; what they would run is looked at
+        done = subprocess.run([*command, "--dry-run"], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert {"demo": "dlapp demo", "test": "-m pytest"}[command[1]] in done.stdout
+        return
+    monkeypatch.setattr("sys.argv", command)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code, line
+
+
+@pytest.mark.slow
+def test_every_block_runs(workplace, monkeypatch, capsys):
+    digits = load_digits()
+    for number, (image, digit) in enumerate(zip(digits.images[:300], digits.target[:300], strict=True)):
+        folder = workplace / "pictures" / str(digit)
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((image * 255 / 16).astype(np.uint8)).save(folder / f"{number}.png")
+    shutil.copy(workplace / "pictures/7/7.png", workplace / "pictures/7/0.png")
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+    assert len(blocks) >= 6
+    assert {language for language, _ in blocks} == {"sh", "python"}
+    for language, block in blocks:
+        if language == "python":
+            exec(compile(block, "README.md", "exec"), {})
+        else:
+            for line in block.splitlines():
+                run_line(line, monkeypatch)
+    assert capsys.readouterr().out.splitlines()[-1].startswith("7 "), "the last block names the class of a 7"
+
+
+def test_every_picture_and_file_it_names_is_there():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for path in re.findall(r"!\[.*?\]\((.*?)\)", text):
+        assert (ROOT / path).is_file()
