@@ -43,7 +43,7 @@ class Preprocessing(_Table):
         channels: 1, 3 or 4; the source's own where it is left out.
         antialias: average over dropped pixels when shrinking; where it is left out, if the median
             training picture is more than twice as high or wide as ``size``.
-        scale: ``unit`` for pictures and ``standardize`` for rows where it is left out.
+        scale: ``standardize`` (mean and variance of train), ``unit`` (divide by 255) or ``none``.
     """
 
     size: Annotated[
@@ -52,7 +52,7 @@ class Preprocessing(_Table):
     ] = None
     channels: Literal[1, 3, 4] | None = None
     antialias: bool | None = None
-    scale: Scale | None = None
+    scale: Scale = "standardize"
     augment: Augment = Augment()
 
 

@@ -42,7 +42,7 @@ class Preprocessing:
     channels: int
     size: tuple[int, int] | None = None
     antialias: bool = False
-    scale: Scale = "unit"
+    scale: Scale = "none"
     mean: tuple[float, ...] = ()
     variance: tuple[float, ...] = ()
 

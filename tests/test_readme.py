@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from dlapp.cli.app import main
+from dlapp.cli import main
 
 ROOT = Path(__file__).parents[1]
 

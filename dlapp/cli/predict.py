@@ -1,52 +1,64 @@
-"""``dlapp predict``: a bundle and pictures -> labels, with ONNX Runtime alone."""
+"""``dlapp predict``: a bundle and pictures -> labels, with ONNX Runtime, NumPy and Pillow alone."""
 
+import argparse
+import importlib.util
 import sys
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from dlapp.inference.predicting import Prediction
 
+HELP = "Predicts the class of pictures; exit status 1 if some of them cannot be read."
 _MANY = 100  # from here on a terminal shows a bar
 
 
-def command(
-    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="A folder, or its name below export/.")],
-    inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUT...", help="Pictures, folders of them or globs; .npy files of rows.")
-    ],
-    top: Annotated[int, typer.Option(min=1, help="How many of the likeliest classes.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Predicts the class of pictures; exit status 1 if some of them cannot be read."""
+def main(arguments: Sequence[str]) -> int:
+    """Runs the verb and gives its exit status."""
+    options = _parser().parse_args(arguments)
+
     from dlapp.inference.bundle import Bundle
     from dlapp.inference.predicting import expand, predict
 
-    opened = Bundle.find(bundle)
-    files = expand(inputs)
-    answers = []
+    bundle = Bundle.find(options.bundle)
+    files = expand(options.inputs)
+    answers: list[dict[str, Any]] = []
     failed = 0
-    for prediction in _with_bar(predict(opened, files, top=top), len(files)):
-        failed += prediction.error is not None
-        if as_json:
+    for prediction in _with_bar(predict(bundle, files, top=options.top), len(files)):
+        if options.json:
             answers.append(_as_dict(prediction))
         elif prediction.error is None:
             print(f"{prediction.input}  " + "  ".join(f"{label} {share:.4f}" for label, share in prediction.top))
         if prediction.error is not None:
+            failed += 1
             print(f"Error: {prediction.error}", file=sys.stderr)
-    if as_json:
+    if options.json:
         from dlapp.cli.console import print_json
 
-        print_json({"bundle": str(opened.folder), "predictions": answers})
+        print_json({"bundle": str(bundle.folder), "predictions": answers})
     if failed:
-        print(f"{failed} of {len(files)} inputs could not be read.", file=sys.stderr)
-        raise typer.Exit(1)
+        print(f"{failed} inputs could not be read.", file=sys.stderr)
+    return 1 if failed else 0
 
 
-def _as_dict(prediction: "Prediction") -> dict:
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="dlapp predict", description=HELP, allow_abbrev=False)
+    parser.add_argument("bundle", metavar="BUNDLE", help="a folder, or its name below export/")
+    parser.add_argument(
+        "inputs", metavar="INPUT", nargs="+", help="pictures, folders of them or globs; .npy files for a bundle of rows"
+    )
+    parser.add_argument("--top", metavar="K", type=_positive, default=1, help="how many of the likeliest classes")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"must be a positive number; got {text!r}")
+    return int(text)
+
+
+def _as_dict(prediction: "Prediction") -> dict[str, Any]:
     if prediction.error is not None:
         return {"input": prediction.input, "error": prediction.error}
     top = [{"label": label, "probability": share} for label, share in prediction.top]
@@ -54,7 +66,7 @@ def _as_dict(prediction: "Prediction") -> dict:
 
 
 def _with_bar(predictions: "Iterator[Prediction]", total: int) -> "Iterable[Prediction]":
-    if total < _MANY or not sys.stderr.isatty():
+    if total < _MANY or not sys.stderr.isatty() or importlib.util.find_spec("rich") is None:
         return predictions
     import rich.progress
     from rich.console import Console

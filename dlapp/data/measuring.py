@@ -17,15 +17,19 @@ def measure(
     train: Examples,
     *,
     size: tuple[int, int] | None = None,
-    scale: Scale | None = None,
+    scale: Scale = "standardize",
     antialias: bool | None = None,
 ) -> Preprocessing:
     """The preprocessing for a source.
 
+    Inputs of mean 0 and variance 1 are what LeCun et al. (1998, section III) give their network; on
+    MNIST they take LeNet-5 further in 5 epochs than division by 255 does.
+
     Args:
         train: the training split; nothing else is looked at.
         size: height and width that pictures are resized to; not used for rows.
-        scale: ``unit`` for pictures and ``standardize`` for rows where it is None.
+        scale: ``standardize`` by the mean and variance of each channel or column, ``unit`` to divide
+            pictures by 255, or ``none``.
         antialias: where it is None, whether the median picture is more than twice as high or wide
             as ``size``.
 
@@ -33,7 +37,10 @@ def measure(
         SourceError: pictures have no ``size``, or ``scale`` is ``unit`` for rows.
     """
     if train.channels == 0:
-        return _measure_rows(train, scale or "standardize")
+        if scale == "unit":
+            raise SourceError("scale = 'unit' divides pictures by 255; rows take 'standardize' or 'none'.")
+        mean, variance = _moments(StandardScaler().fit(train.inputs.astype(np.float64)))
+        return Preprocessing(channels=0, scale=scale, mean=mean, variance=variance)
     if size is None:
         raise SourceError("pictures need a size to be resized to: set preprocessing.size to [height, width].")
     if antialias is None:
@@ -41,19 +48,12 @@ def measure(
         antialias = bool((np.median(sizes, axis=0) > _SHRINKS_WELL * np.array(size)).any())
     unscaled = Preprocessing(train.channels, size, antialias, "none")
     if scale != "standardize":
-        return dataclasses.replace(unscaled, scale=scale or "unit")
+        return dataclasses.replace(unscaled, scale=scale)
     scaler = StandardScaler()
     for images, _ in Pipeline(train, unscaled).batches(batch_size=256).as_numpy_iterator():
         scaler.partial_fit(images.reshape(-1, train.channels).astype(np.float64))
     mean, variance = _moments(scaler)
     return dataclasses.replace(unscaled, scale="standardize", mean=mean, variance=variance)
-
-
-def _measure_rows(train: Examples, scale: Scale) -> Preprocessing:
-    if scale == "unit":
-        raise SourceError("scale = 'unit' divides pictures by 255; rows take 'standardize' or 'none'.")
-    mean, variance = _moments(StandardScaler().fit(train.inputs.astype(np.float64)))
-    return Preprocessing(channels=0, scale=scale, mean=mean, variance=variance)
 
 
 def _moments(scaler: StandardScaler) -> tuple[tuple[float, ...], tuple[float, ...]]:

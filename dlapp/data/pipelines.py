@@ -20,7 +20,9 @@ _NAMED_IN_AN_ERROR = 5
 
 
 def cache_limit() -> int:
-    """Bytes that one split may take in memory once resized: an eighth of the machine's memory."""
+    """Bytes that one split may take in memory once resized: an eighth of the machine's, where it is known."""
+    if not hasattr(os, "sysconf"):  # Windows
+        return 2 * 1024**3
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 8
 
 

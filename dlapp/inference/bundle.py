@@ -28,7 +28,7 @@ class Bundle:
 
         Args:
             folder: what ``dlapp export`` wrote.
-            threads: of ONNX Runtime; the processors that this process may use where it is None.
+            threads: of ONNX Runtime; one for each processor where it is None.
 
         Raises:
             BundleError: a file is missing, was altered, or cannot be loaded.
@@ -41,7 +41,7 @@ class Bundle:
             raise BundleError(f"{folder} has no {ONNX}: it was exported without. Export it again with --to onnx.")
         check_files(self.folder, self.signature, only=ONNX)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+        options.intra_op_num_threads = threads or os.cpu_count() or 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         try:

@@ -67,7 +67,7 @@ class Run:
 def prepare(recipe: Recipe) -> Run:
     """Loads the data, measures the preprocessing and builds the network; nothing is written.
 
-    The recipe of the result is resolved: size, channels, antialias and scale have values.
+    The recipe of the result is resolved: size, channels and antialias have values.
 
     Raises:
         DlappError: the architecture, the source or a key is wrong.
@@ -87,10 +87,10 @@ def prepare(recipe: Recipe) -> Run:
             scale=wanted.scale,
             antialias=wanted.antialias,
         )
-    resolved = wanted.model_copy(update={"scale": preprocessing.scale})
+    resolved = wanted
     if data.channels:
         update = {"size": preprocessing.size, "channels": data.channels, "antialias": preprocessing.antialias}
-        resolved = resolved.model_copy(update=update)
+        resolved = wanted.model_copy(update=update)
     keras.utils.set_random_seed(recipe.training.seed)
     model = build(recipe, input_shape(preprocessing), len(data.labels))
     return Run(recipe.model_copy(update={"preprocessing": resolved}), data, preprocessing, model)

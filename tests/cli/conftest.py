@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlapp.cli.app import main
+from dlapp.cli import main
 
 
 @pytest.fixture

@@ -113,7 +113,7 @@ def test_a_wrong_call_is_one_error_and_leaves_nothing(dlapp, rows, arguments, me
 
 
 def test_debug_shows_the_traceback(dlapp, rows, monkeypatch):
-    from dlapp.cli.app import main
+    from dlapp.cli import main
     from dlapp.errors import UnknownName
 
     monkeypatch.setattr("sys.argv", ["dlapp", "train", "lenet", "--data", "digits", "--debug"])
