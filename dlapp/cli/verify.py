@@ -1,13 +1,17 @@
 """``dlapp verify``: does a bundle compute the same in every runtime?"""
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    import keras
 
 
 def command(
     bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="A folder, or its name below export/.")],
-    runtime: Annotated[list[str] | None, typer.Option(help="savedmodel or onnxruntime; both where left out.")] = None,
+    runtime: Annotated[list[str] | None, typer.Option(help="keras, savedmodel or onnxruntime; or all.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Replays samples.npz in every runtime and compares with what Keras gave; exit status 1 if one differs."""
@@ -19,7 +23,7 @@ def command(
     from dlapp.inference.bundle import ROOT, SIGNATURE
 
     folder = find_folder(bundle, kind="bundle", root=str(ROOT), holds=SIGNATURE)
-    parity = verify(folder, runtime)
+    parity = verify(folder, runtime, model=_find_model(folder))
     if as_json:
         print_json({"bundle": str(folder), **parity.to_dict()})
     else:
@@ -30,16 +34,30 @@ def command(
         raise typer.Exit(1)
 
 
+def _find_model(bundle: Path) -> "keras.Model | None":
+    """The model that a bundle was exported from, if it is still below models/ as it was then."""
+    from dlapp.inference.bundle import SIGNATURE
+    from dlapp.signature import Signature
+    from dlapp.training.model_folder import ROOT, ModelFolder
+
+    provenance = Signature.read(bundle / SIGNATURE).provenance
+    folder = ModelFolder(ROOT / provenance["name"])
+    if not folder.signature.is_file() or folder.read_signature().provenance != provenance:
+        return None
+    return folder.load_model()
+
+
 def print_parity(parity: dict[str, Any]) -> None:
     """The verdict as a table."""
     import rich
     from rich.table import Table
 
     shapes = ", ".join(" x ".join(map(str, shape)) for shape in parity["input_shapes"])
-    table = Table(title="parity with Keras", caption=f"samples of {shapes}; at most {parity['tolerance']:.0e}")
+    table = Table(
+        title=f"parity with {parity['reference']}", caption=f"samples of {shapes}; at most {parity['tolerance']:.0e}"
+    )
     for column in ("runtime", "largest difference", "same answers", "latency", "verdict"):
         table.add_column(column, justify="left" if column in ("runtime", "verdict") else "right")
-    table.add_row(parity["reference"], "", "", "", "reference")
     for row in parity["results"]:
         table.add_row(
             f"{row['runtime']} {row['version']}",

@@ -11,7 +11,6 @@ import tensorflow as tf
 
 from dlapp import signature as signatures
 from dlapp.architectures.heads import with_probabilities
-from dlapp.data.preprocessing import preprocess
 from dlapp.errors import AlreadyExists, ParityError
 from dlapp.exporting import onnx_file, parity, readme, saved_model
 from dlapp.exporting.graph import serving_function
@@ -69,7 +68,7 @@ def export(
         parity.write_samples(scratch / parity.SAMPLES, signature, _cases(model, signature, samples))
         write_text(scratch / "README.md", readme.render(signature, folder.name, formats))
         _write_hashes(scratch, signature)
-        found = parity.verify(scratch)
+        found = parity.verify(scratch, model=model)
         if not found.holds:
             worst = max(found.results, key=lambda result: result.largest_difference)
             raise ParityError(
@@ -92,12 +91,8 @@ def _cases(model: keras.Model, signature: Signature, samples: np.ndarray) -> lis
         height, width = samples.shape[1:3]
         larger = tf.image.resize(samples, (height + height // 2 + 1, width + width // 3 + 1))
         inputs.append(tf.cast(tf.round(larger), tf.uint8).numpy())
-    network = with_probabilities(model)
-    # an eager call would run another graph than predict does
-    return [
-        (given, {"probabilities": network.predict(preprocess(tf.constant(given), signature.preprocessing), verbose=0)})
-        for given in inputs
-    ]
+    run = parity.keras_run(model, signature)
+    return [(given, run(given)) for given in inputs]
 
 
 def _write_hashes(folder: Path, signature: Signature) -> None:

@@ -77,6 +77,8 @@ def _resize_bilinear(context: Any, node: Any, name: str, _: Any) -> None:
 
 def _scale_and_translate(context: Any, node: Any, name: str, _: Any) -> None:
     # what tf.image.resize(antialias=True) becomes; tf2onnx lacks it
+    if node.get_attr_str("kernel_type") != "triangle":
+        raise ValueError(f"{node.name} resizes by {node.get_attr_str('kernel_type')}; only bilinear has an ONNX form")
     _replace_by_resize(context, node, antialias=True)
 
 

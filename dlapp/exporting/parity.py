@@ -7,8 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
 
+from dlapp.architectures.heads import with_probabilities
+from dlapp.data.preprocessing import preprocess
 from dlapp.errors import BundleError, UnknownName
 from dlapp.exporting import saved_model
 from dlapp.files import write_json
@@ -20,7 +24,12 @@ PARITY = "parity.json"
 _INCOMPARABLE = float(np.finfo(np.float32).max)  # another shape, or NaN; JSON has no infinity
 TOLERANCE = 1e-5  # of a probability; float32 sums in another order differ by about 1e-7
 
+# runtime: what it runs
+RUNTIMES = {"keras": "the exported model", "savedmodel": saved_model.FOLDER, "onnxruntime": ONNX}
+_PACKAGES = {"savedmodel": "tensorflow"}
+
 Outputs = dict[str, np.ndarray]
+Run = Callable[[np.ndarray], Outputs]
 Case = tuple[np.ndarray, Outputs]  # an input and the outputs that Keras gave
 
 
@@ -72,33 +81,65 @@ class Parity:
         return {"holds": self.holds, **dataclasses.asdict(self)}
 
 
-def verify(folder: str | Path, runtimes: Iterable[str] | None = None) -> Parity:
+def verify(folder: str | Path, runtimes: Iterable[str] | None = None, *, model: keras.Model | None = None) -> Parity:
     """Replays the samples of a bundle in every runtime and writes ``parity.json``.
 
     Args:
         folder: the bundle.
-        runtimes: some of ``RUNTIMES``; all for which the bundle has a file where it is None.
+        runtimes: some of ``RUNTIMES``; all that can run where it is None.
+        model: what was exported, for the runtime ``keras``; a bundle does not hold it.
 
     Raises:
-        BundleError: a file is missing or was altered, or cannot be loaded.
+        BundleError: a file is missing or was altered, or cannot be loaded, or a runtime has no file.
         UnknownName: there is no such runtime.
     """
     folder = Path(folder)
     signature = Signature.read(folder / SIGNATURE)
     check_files(folder, signature)
-    present = [name for name, runtime in RUNTIMES.items() if runtime.file in signature.files]
-    chosen = list(runtimes) if runtimes is not None else present
+    loaders = _loaders(folder, signature, model)
+    chosen = list(loaders) if runtimes is None else list(runtimes)
     for name in chosen:
         if name not in RUNTIMES:
             raise UnknownName("runtime", name, RUNTIMES)
-        if name not in present:
-            raise BundleError(f"{folder} has no {RUNTIMES[name].file}, which {name} runs. Export it again with it.")
+        if name not in loaders:
+            raise BundleError(f"{folder} cannot be run by {name}: it needs {RUNTIMES[name]}, which is not there.")
     cases = read_samples(folder, signature)
-    results = tuple(_replay(name, folder, signature, cases) for name in chosen)
+    results = tuple(_replay(name, loaders[name], signature, cases) for name in chosen)
     reference = f"keras {signature.provenance['versions']['keras']}"
     parity = Parity(reference, results, tuple(inputs.shape for inputs, _ in cases))
     write_json(folder / PARITY, parity.to_dict())
     return parity
+
+
+def _loaders(folder: Path, signature: Signature, model: keras.Model | None) -> dict[str, Callable[[], Run]]:
+    """How each runtime that has what it needs is loaded."""
+    loaders: dict[str, Callable[[], Run]] = {}
+    if model is not None:
+        loaders["keras"] = lambda: keras_run(model, signature)
+    if f"{saved_model.FOLDER}/saved_model.pb" in signature.files:
+        loaders["savedmodel"] = lambda: _saved_model_run(folder, signature)
+    if ONNX in signature.files:
+        loaders["onnxruntime"] = lambda: Bundle(folder).run
+    return loaders
+
+
+def keras_run(model: keras.Model, signature: Signature) -> Run:
+    """The model in Keras, behind its preprocessing, by ``predict``: an eager call would run another graph."""
+    network = with_probabilities(model)
+    return lambda inputs: {
+        "probabilities": network.predict(preprocess(tf.constant(inputs), signature.preprocessing), verbose=0)
+    }
+
+
+def _saved_model_run(folder: Path, signature: Signature) -> Run:
+    # the function lives only as long as the object that was loaded
+    loaded = tf.saved_model.load(str(folder / saved_model.FOLDER))
+
+    def run(inputs: np.ndarray) -> Outputs:
+        outputs = loaded.signatures["serving_default"](**{signature.inputs[0].name: tf.constant(inputs)})
+        return {name: value.numpy() for name, value in outputs.items()}
+
+    return run
 
 
 def write_samples(path: Path, signature: Signature, cases: Sequence[Case]) -> None:
@@ -123,10 +164,9 @@ def read_samples(folder: Path, signature: Signature) -> list[Case]:
             cases.append((archive[signature.inputs[0].name + suffix], outputs))
 
 
-def _replay(name: str, folder: Path, signature: Signature, cases: Sequence[Case]) -> RuntimeResult:
-    runtime = RUNTIMES[name]
+def _replay(name: str, load: Callable[[], Run], signature: Signature, cases: Sequence[Case]) -> RuntimeResult:
     started = time.perf_counter()
-    run = runtime.load(folder)
+    run = load()
     load_s = time.perf_counter() - started
     largest, same = 0.0, True
     for inputs, expected in cases:
@@ -136,7 +176,7 @@ def _replay(name: str, folder: Path, signature: Signature, cases: Sequence[Case]
         same = same and _same_classes(outputs["probabilities"], expected["probabilities"])
     return RuntimeResult(
         runtime=name,
-        version=importlib.metadata.version(runtime.package),
+        version=importlib.metadata.version(_PACKAGES.get(name, name)),
         largest_difference=largest,
         same_answer=same,
         load_s=round(load_s, 4),
@@ -159,39 +199,10 @@ def _same_classes(given: np.ndarray, expected: np.ndarray) -> bool:
     return bool((best >= given.max(axis=-1) - TOLERANCE).all())
 
 
-def _median_latency(run: Callable[[np.ndarray], Outputs], inputs: np.ndarray, repeats: int = 20) -> float:
+def _median_latency(run: Run, inputs: np.ndarray, repeats: int = 20) -> float:
     seconds = []
     for _ in range(repeats):
         started = time.perf_counter()
         run(inputs)
         seconds.append(time.perf_counter() - started)
     return float(np.median(seconds))
-
-
-def _load_saved_model(folder: Path) -> Callable[[np.ndarray], Outputs]:
-    import tensorflow as tf
-
-    signature = Signature.read(folder / SIGNATURE)
-    # The function lives only as long as the object that was loaded.
-    loaded = tf.saved_model.load(str(folder / saved_model.FOLDER))
-
-    def run(inputs: np.ndarray) -> Outputs:
-        outputs = loaded.signatures["serving_default"](**{signature.inputs[0].name: tf.constant(inputs)})
-        return {name: value.numpy() for name, value in outputs.items()}
-
-    return run
-
-
-@dataclasses.dataclass(frozen=True)
-class Runtime:
-    """A program that runs bundles: the file it needs, the package it comes from, how it is loaded."""
-
-    file: str
-    package: str
-    load: Callable[[Path], Callable[[np.ndarray], Outputs]]
-
-
-RUNTIMES = {
-    "savedmodel": Runtime(f"{saved_model.FOLDER}/saved_model.pb", "tensorflow", _load_saved_model),
-    "onnxruntime": Runtime(ONNX, "onnxruntime", lambda folder: Bundle(folder).run),
-}

@@ -59,7 +59,7 @@ def test_export_verify_predict(dlapp, copy_of_trained):
     assert out.splitlines()[-2:] == ["Wrote export/again", "Next: dlapp predict again PICTURE..."]
     assert not (copy_of_trained / "export/again/saved_model").exists()
     verified = json.loads(dlapp("verify", "stripes", "--json")[1])
-    assert [row["runtime"] for row in verified["results"]] == ["savedmodel", "onnxruntime"]
+    assert [row["runtime"] for row in verified["results"]] == ["keras", "savedmodel", "onnxruntime"]
     status, out, err = dlapp("predict", "stripes", "pictures", "--json")
     assert (status, err) == (0, "")
     predictions = json.loads(out)["predictions"]
