@@ -36,12 +36,12 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         filled.mkdir()
         yield filled
         old = Path(scratch) / "old"
-        if folder.exists():
-            folder.replace(old)
         try:
+            if folder.exists():
+                folder.replace(old)
             filled.replace(folder)
-        except BaseException:
-            if old.exists():
+        except BaseException:  # Ctrl-C too: with the scratch folder the old one would go
+            if old.exists() and not folder.exists():
                 old.replace(folder)
             raise
 
@@ -84,14 +84,13 @@ def find_folder(name: str, *, kind: str, root: str, holds: str) -> Path:
     Raises:
         UnknownName: there is no such folder; the nearest names below ``root`` are suggested.
     """
-    for folder in (Path(name), Path(root) / name):
+    places = [Path(name), Path(root) / name]
+    for folder in places:
         if (folder / holds).is_file():
             return folder
-    for folder in (Path(name), Path(root) / name):
-        if folder.is_dir():
-            raise UnknownName(kind, name, (), remedy=f"{folder} has no {holds}.")
+    remedy = "".join(f"{folder} has no {holds}." for folder in places if folder.is_dir())
     known = [found.parent.name for found in Path(root).glob(f"*/{holds}")]
-    raise UnknownName(kind, name, known)
+    raise UnknownName(kind, name, known, remedy=remedy)
 
 
 def remove(folder: Path, *, holds: str) -> None:

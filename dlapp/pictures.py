@@ -5,6 +5,8 @@ transparent drawing means the same to both.
 """
 
 import dataclasses
+import struct
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,10 @@ if TYPE_CHECKING:
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 MAX_PIXELS = 89_478_485  # from here on Pillow too suspects a decompression bomb
+# not all that Pillow knows: a PostScript file would be run by Ghostscript
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _ORIENTATION = 0x0112  # the EXIF tag
+_DAMAGED_EXIF = (SyntaxError, ValueError, TypeError, KeyError, OSError, struct.error)
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
@@ -43,9 +48,9 @@ def read_header(path: str | Path) -> Header:
         UnreadablePicture: it is no picture, or has more than 89 megapixels.
     """
     with _open(path) as picture:
-        orientation = picture.getexif().get(_ORIENTATION, 1)
+        orientation = _read_orientation(picture)
         width, height = picture.size
-        if orientation in (5, 6, 7, 8):
+        if orientation in (5, 6, 7, 8) and picture.format != "TIFF":  # Pillow has swapped those already
             width, height = height, width
         alpha = picture.has_transparency_data
         channels = 4 if alpha else 1 if picture.mode in ("1", "L", "I;16", "I;16B", "I", "F") else 3
@@ -78,16 +83,31 @@ def read(path: str | Path, channels: int) -> "np.ndarray":
             picture.load()
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise UnreadablePicture(f"{path} is damaged: {_reason(error)}. Save it again or leave it out.") from error
-        upright = ImageOps.exif_transpose(picture)
+        try:
+            upright = ImageOps.exif_transpose(picture)
+        except _DAMAGED_EXIF:
+            upright = picture  # what the pixels show is whole
+        if upright.mode == "F":
+            raise UnreadablePicture(f"{path} has floating-point values and no white: save it with 8 or 16 bits.")
         array = np.asarray(_convert(upright, channels))
     return array.reshape(array.shape[0], array.shape[1], channels)
+
+
+def _read_orientation(picture: "Image.Image") -> int:
+    from PIL import Image
+
+    try:
+        return Image.Image.getexif(picture).get(_ORIENTATION, 1)  # the method of PNG files would decode them
+    except _DAMAGED_EXIF:
+        return 1
 
 
 def _open(path: str | Path) -> "Image.Image":
     from PIL import Image
 
+    warnings.filterwarnings("error", category=Image.DecompressionBombWarning)  # told as an error below
     try:
-        picture = Image.open(path)
+        picture = Image.open(path, formats=_FORMATS)
     except FileNotFoundError:
         raise UnreadablePicture(f"{path} does not exist.") from None
     except IsADirectoryError:
@@ -119,8 +139,6 @@ def _reason(error: BaseException) -> str:
 def _convert(picture: "Image.Image", channels: int) -> "Image.Image":
     if picture.mode in ("I", "I;16", "I;16B", "I;16L"):
         picture = _grey16_to_grey8(picture)
-    elif picture.mode == "F":
-        raise UnreadablePicture("a picture of floating-point values has no white: save it with 8 or 16 bits.")
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         if channels != 4:
@@ -141,4 +159,7 @@ def _grey16_to_grey8(picture: "Image.Image") -> "Image.Image":
     from PIL import Image
 
     values: Any = np.asarray(picture).astype(np.float32)
-    return Image.fromarray(np.clip(np.rint(values / 257), 0, 255).astype(np.uint8))
+    grey = Image.fromarray(np.clip(np.rint(values / 257), 0, 255).astype(np.uint8))
+    if "transparency" in picture.info:
+        grey.putalpha(Image.fromarray(np.where(values == picture.info["transparency"], 0, 255).astype(np.uint8)))
+    return grey

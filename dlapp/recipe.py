@@ -129,7 +129,7 @@ class Recipe(_Table):
         try:
             return cls.model_validate(values)
         except pydantic.ValidationError as error:
-            raise RecipeError(_explain(error.errors()[0], where)) from error
+            raise RecipeError(_explain(error.errors(), where)) from error
 
     @classmethod
     def read(cls, path: Path, changes: Mapping[str, Any] | None = None) -> Self:
@@ -139,7 +139,7 @@ class Recipe(_Table):
             RecipeError: the file cannot be read, is not TOML or does not validate.
         """
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
+            values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         except (OSError, UnicodeDecodeError) as error:
             raise RecipeError(f"{path} cannot be read: {error}.") from error
         except tomllib.TOMLDecodeError as error:
@@ -186,35 +186,40 @@ def parse_setting(setting: str) -> tuple[str, Any]:
     return key.strip(), parsed
 
 
-def _explain(error: Any, where: str) -> str:
-    place: Sequence[str | int] = [part for part in error["loc"] if not _is_type_name(part)]
-    dotted = ".".join(str(part) for part in place)
-    received = error["input"]
+def _explain(errors: Sequence[Any], where: str) -> str:
+    """One sentence for the first key that is wrong; of a union every member has an error of its own."""
+    dotted = _dotted(errors[0])
+    received = errors[0]["input"]
+    error = next((e for e in errors if _dotted(e) == dotted and e["type"] == "literal_error"), errors[0])
     near: list[str]
     if error["type"] == "extra_forbidden":
         known = _known_keys(Recipe)
-        near = [key for key in known if key.rpartition(".")[2] == place[-1]]
+        near = [key for key in known if key.rpartition(".")[2] == dotted.rpartition(".")[2]]
         near = near or difflib.get_close_matches(dotted, [*known, *Recipe.model_fields], n=1)
         hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(known)}."
         return f"unknown key {dotted} in {where}. {hint}"
-    if error["type"] == "missing":
+    if error["type"] == "missing" and "." not in dotted:
         return f'{where} must name the {dotted}: add a line {dotted} = "...".'
     if error["type"] == "literal_error":
         expected: str = error["ctx"]["expected"]
-        near = difflib.get_close_matches(
-            str(received), expected.replace("'", "").replace(" or ", ", ").split(", "), n=1
-        )
+        names = expected.replace("'", "").replace(" or ", ", ").split(", ")
+        near = difflib.get_close_matches(str(received), names, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        return f"{dotted} must be {expected}; got {received!r} in {where}.{hint}"
+        number = "a positive whole number or " if error is not errors[0] else ""
+        return f"{dotted} must be {number}{expected}; got {received!r} in {where}.{hint}"
     if error["type"] == "value_error":
         return f"{dotted}: {error['ctx']['error']} in {where}."
+    if error["type"] in ("missing", "tuple_type", "too_long"):
+        return f"{dotted} must be a list like [32, 32]; got {received!r} in {where}."
+    if error["type"] == "too_short":
+        return f"{dotted} must name at least one; got {received!r} in {where}."
     rule = error["msg"].removeprefix("Input should be ")
     return f"{dotted} must be {rule}; got {received!r} in {where}."
 
 
-def _is_type_name(part: str | int) -> bool:
-    # pydantic adds the member of a union that was tried to the place of the error
-    return isinstance(part, str) and (part.startswith("literal[") or part == "constrained-int" or part == "int")
+def _dotted(error: Any) -> str:
+    """The key of an error, without the members of unions and places in lists that pydantic adds."""
+    return ".".join(part for part in error["loc"] if isinstance(part, str) and part.isidentifier() and part != "int")
 
 
 def _known_keys(model: type[pydantic.BaseModel], prefix: str = "") -> list[str]:

@@ -1,6 +1,7 @@
 """The end of a classifier: whatever its last layer gives becomes a probability for each class."""
 
 import keras
+from keras import layers
 
 from dlapp.errors import DlappError
 
@@ -9,17 +10,19 @@ def gives_logits(model: keras.Model) -> bool:
     """Whether the last layer is linear.
 
     Raises:
-        DlappError: its activation gives neither logits nor probabilities.
+        DlappError: its activation gives neither logits nor probabilities that sum to 1.
     """
-    activation = getattr(model.layers[-1], "activation", None)
-    if activation in (keras.activations.softmax, keras.activations.sigmoid):
-        return False
-    if activation is None and isinstance(model.layers[-1], keras.layers.Softmax):
-        return False
+    last = model.layers[-1]
+    activation = getattr(last, "activation", keras.activations.softmax if isinstance(last, layers.Softmax) else None)
     if activation == keras.activations.linear:
         return True
-    name = getattr(activation, "__name__", type(model.layers[-1]).__name__)
-    raise DlappError(f"a classifier must end with softmax, sigmoid or None (logits); {model.name} ends with {name}.")
+    fitting = keras.activations.sigmoid if model.output_shape[-1] == 1 else keras.activations.softmax
+    if activation == fitting:
+        return False
+    raise DlappError(
+        f"a classifier of {model.output_shape[-1]} outputs must end with {fitting.__name__} or None (logits); "
+        f"{model.name} ends with {getattr(activation, '__name__', type(last).__name__)}."
+    )
 
 
 def with_probabilities(model: keras.Model) -> keras.Model:

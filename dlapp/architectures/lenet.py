@@ -12,7 +12,7 @@ from keras import layers
 
 
 def lenet5(
-    input_shape: Sequence[int] = (32, 32, 1),
+    input_shape: Sequence[int | None] = (32, 32, 1),
     *,
     classes: int = 10,
     classifier_activation: str | None = "softmax",
@@ -25,7 +25,7 @@ def lenet5(
     """Two convolutions and two hidden layers, made to read digits.
 
     Args:
-        input_shape: (height, width, channels); height and width at least 16.
+        input_shape: (height, width, channels); height and width at least 16, or None without the top.
         classes: at least 2.
         classifier_activation: ``None`` gives logits.
         include_top: False ends with the feature maps of the second pooling.
@@ -48,7 +48,9 @@ def lenet5(
         1.7159 tanh(2x / 3); here tanh. Its output layer measures distances to drawn characters
         (RBF); here it is softmax. All four are as the network has been taught and built since.
     """
-    if min(input_shape[:2]) < 16:
+    if len(input_shape) != 3:
+        raise ValueError(f"lenet5 needs pictures, (height, width, channels); got {tuple(input_shape)}.")
+    if any(size is not None and size < 16 for size in input_shape[:2]):
         height, width = input_shape[:2]
         raise ValueError(
             f"lenet5 needs pictures of at least 16 x 16: conv2 (5 x 5) and pool2 leave nothing of {height} x {width}. "

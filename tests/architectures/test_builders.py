@@ -1,0 +1,252 @@
+"""Every builder: the table that lists it, its shapes, its counts, that it learns and that it can be kept."""
+
+import importlib
+import inspect
+import pkgutil
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dlapp import architectures
+from dlapp.architectures import ARCHITECTURES, builder
+from dlapp.architectures.heads import with_probabilities
+from dlapp.errors import UnknownName
+
+# builder: toy input shape, classes, shape of the output, parameters
+TOYS = {
+    "logistic_unit": ((4, 3, 2), 2, (1,), 4 * 3 * 2 + 1),  # a weight for each feature, and a bias
+    "softmax_regression": ((5,), 3, (3,), (5 + 1) * 3),  # features and bias, for each class
+    "lenet5": (
+        (16, 16, 1),
+        3,
+        (3,),
+        # 16 -> conv1 12 -> pool1 6 -> conv2 2 -> pool2 1: flatten gives 1 x 1 x 16
+        (25 * 1 + 1) * 6 + (25 * 6 + 1) * 16 + (16 + 1) * 120 + (120 + 1) * 84 + (84 + 1) * 3,
+    ),
+}
+
+
+def toy(name, **options):
+    shape, classes, _, _ = TOYS[name]
+    return builder(name)(shape, classes=classes, **options)
+
+
+def batch(name, examples=6):
+    """Random inputs, and targets in which every class occurs."""
+    shape, classes, _, _ = TOYS[name]
+    x = np.random.default_rng(0).normal(size=(examples, *shape)).astype(np.float32)
+    return x, np.arange(examples) % classes
+
+
+def cross_entropy(model, targets, x):
+    probabilities = with_probabilities(model)(x, training=True)
+    return keras.ops.mean(keras.losses.sparse_categorical_crossentropy(targets, probabilities))
+
+
+def first_line(function):
+    return inspect.getdoc(function).splitlines()[0]
+
+
+def test_the_table_lists_every_builder_and_nothing_else():
+    found = {}
+    for module in pkgutil.iter_modules(architectures.__path__):
+        family = importlib.import_module(f"dlapp.architectures.{module.name}")
+        for name, function in inspect.getmembers(family, inspect.isfunction):
+            signature = inspect.signature(function)
+            if function.__module__ == family.__name__ and "input_shape" in signature.parameters and name[0] != "_":
+                found[name] = module.name
+    assert found == {name: entry.family for name, entry in ARCHITECTURES.items()}
+    assert TOYS.keys() == ARCHITECTURES.keys(), "a builder without a toy is not tested below"
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_the_table_says_what_the_builder_says(name):
+    entry, make = ARCHITECTURES[name], builder(name)
+    default = inspect.signature(make).parameters["input_shape"].default
+    assert entry.what == first_line(make)
+    assert entry.size in (None, default[:2])
+    author, year = entry.source.split()[0], entry.source.split()[-1]
+    paper = sys.modules[make.__module__].__doc__
+    assert author in paper
+    assert f"({year})" in paper
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_arguments_have_the_words_of_keras_applications(name):
+    input_shape, *others = inspect.signature(builder(name)).parameters.values()
+    assert input_shape.name == "input_shape"
+    assert all(argument.kind is argument.KEYWORD_ONLY for argument in others)
+    assert {"classes", "classifier_activation"} <= {argument.name for argument in others}
+    assert getattr(architectures, name) is builder(name)
+
+
+def test_an_unknown_builder_is_refused():
+    with pytest.raises(UnknownName, match=r"unknown architecture 'lenet'\. Did you mean lenet5\?"):
+        builder("lenet")
+    with pytest.raises(AttributeError, match="has no attribute 'lenet6'"):
+        _ = architectures.lenet6
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "parameters"),
+    [
+        ("logistic_unit", {}, 12_289),  # 64 x 64 x 3 + 1
+        ("softmax_regression", {}, 7_850),  # (28 x 28 + 1) x 10
+        # 156 + 2,416 + (400 + 1) x 120 + (120 + 1) x 84 + (84 + 1) x 10
+        ("lenet5", {}, 61_706),
+        ("lenet5", {"include_top": False}, 156 + 2_416),
+    ],
+)
+def test_published_counts_at_the_defaults(name, options, parameters):
+    assert builder(name)(**options).count_params() == parameters
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_shape_and_count_at_a_toy_size(name):
+    shape, _, output, parameters = TOYS[name]
+    model = toy(name)
+    assert model.name == name
+    assert model.input_shape == (None, *shape)
+    assert model.output_shape == (None, *output)
+    assert model.count_params() == parameters
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_layers_are_named_by_their_place(name):
+    # names that Keras counts up differ from one build to the next, and with them checkpoints and exports
+    first, second = ([layer.name for layer in toy(name, kernel_regularizer="l2").layers] for _ in range(2))
+    assert first == second
+    assert first[0] == "input"
+    assert first[-1] == "classifier"
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_every_weight_has_a_gradient(name):
+    model = toy(name)
+    x, targets = batch(name, examples=7)  # with as many of each class, zero weights give the bias no gradient
+    with tf.GradientTape() as tape:
+        loss = cross_entropy(model, targets, x)
+    gradients = tape.gradient(loss, model.trainable_weights)
+    flat = [
+        weight.path
+        for weight, gradient in zip(model.trainable_weights, gradients, strict=True)
+        if gradient is None or not np.isfinite(gradient).all() or not np.any(gradient)
+    ]
+    assert not flat
+    assert not model.non_trainable_weights
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_a_saved_model_loads_and_gives_the_same(name, tmp_path):
+    model = toy(name)
+    x, _ = batch(name)
+    for weight in model.trainable_weights:  # zeros would load as zeros from anywhere
+        weight.assign(keras.random.normal(weight.shape, stddev=0.1))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert [w.path for w in loaded.weights] == [w.path for w in model.weights]
+    for weight, other in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, other)
+    np.testing.assert_array_equal(model(x), loaded(x))
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_one_small_batch_is_learnt_by_heart(name):
+    model = toy(name)
+    x, targets = batch(name)
+    optimizer = keras.optimizers.Adam(0.05 if name != "lenet5" else 0.005)
+
+    @tf.function
+    def step():
+        with tf.GradientTape() as tape:
+            loss = cross_entropy(model, targets, x)
+        optimizer.apply_gradients(
+            zip(tape.gradient(loss, model.trainable_weights), model.trainable_weights, strict=True)
+        )
+        return loss
+
+    optimizer.build(model.trainable_weights)
+    losses = [float(step()) for _ in range(150)]
+    assert losses[0] == pytest.approx(np.log(TOYS[name][1]), abs=0.7), "to begin with, about as good as guessing"
+    assert losses[-1] < 0.1
+    np.testing.assert_array_equal(with_probabilities(model)(x).numpy().argmax(axis=1), targets)
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_logits_are_what_the_activation_is_applied_to(name):
+    model, logits = toy(name), toy(name, classifier_activation=None)
+    for weight in model.trainable_weights:
+        weight.assign(keras.random.normal(weight.shape, stddev=0.1))
+    logits.set_weights(model.get_weights())
+    x, _ = batch(name)
+    activation = keras.ops.sigmoid if TOYS[name][2] == (1,) else keras.ops.softmax
+    # the same operations in float32, fused or not
+    np.testing.assert_allclose(model(x), activation(logits(x)), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_a_regularizer_reaches_every_kernel_and_no_bias(name):
+    model = toy(name, kernel_regularizer=keras.regularizers.L2(1.0))
+    for weight in model.trainable_weights:
+        weight.assign(keras.ops.ones_like(weight))
+    kernels = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights if weight.name == "kernel")
+    assert float(keras.ops.sum(model.losses)) == kernels  # exact: sums of ones below 2^24
+
+
+def _convolve(x, kernel, bias):
+    windows = np.lib.stride_tricks.sliding_window_view(x, kernel.shape[:2], axis=(1, 2))  # (n, h, w, c, 5, 5)
+    return np.einsum("nhwcij,ijco->nhwo", windows, kernel) + bias
+
+
+@pytest.mark.parametrize(("pooling", "reduce"), [("average", np.mean), ("max", np.max)])
+@pytest.mark.parametrize(("activation", "function"), [("tanh", np.tanh), ("relu", lambda x: np.maximum(x, 0))])
+def test_lenet5_computes_what_the_paper_draws(pooling, reduce, activation, function):
+    model = builder("lenet5")((20, 18, 2), classes=3, pooling=pooling, activation=activation)
+    x = np.random.default_rng(0).normal(size=(2, 20, 18, 2))
+    weights = [weight.astype(np.float64) for weight in model.get_weights()]
+    y = x
+    for kernel, bias in zip(weights[0:4:2], weights[1:4:2], strict=True):
+        y = function(_convolve(y, kernel, bias))
+        n, h, w, c = y.shape
+        y = reduce(y[:, : h // 2 * 2, : w // 2 * 2].reshape(n, h // 2, 2, w // 2, 2, c), axis=(2, 4))
+    y = y.reshape(len(y), -1)
+    for kernel, bias in zip(weights[4:8:2], weights[5:8:2], strict=True):
+        y = function(y @ kernel + bias)
+    y = np.exp(y @ weights[8] + weights[9])
+    # float32 against float64 through five layers with sums of up to 150 products
+    np.testing.assert_allclose(model(x), y / y.sum(axis=1, keepdims=True), atol=1e-5)
+
+
+def test_lenet5_without_top_ends_with_the_second_pooling():
+    assert builder("lenet5")(include_top=False).output_shape == (None, 5, 5, 16)
+
+
+def test_lenet5_drops_units_in_training_only():
+    model = toy("lenet5", dropout=0.5)
+    x, _ = batch("lenet5")
+    np.testing.assert_array_equal(model(x), model(x))
+    assert np.abs(model(x, training=True) - model(x)).max() > 0.01
+    assert model.count_params() == TOYS["lenet5"][3]
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "options", "message"),
+    [
+        ("logistic_unit", (5,), {"classes": 3}, r"exactly 2 classes; got 3\. Use softmax_regression\(\)"),
+        ("softmax_regression", (5,), {"classes": 1}, r"at least 2; got 1\. For a yes/no output use logistic_unit\(\)"),
+        ("lenet5", (16, 16, 1), {"classes": 1}, r"at least 2; got 1\. For a yes/no output use logistic_unit\(\)"),
+        ("lenet5", (16, 16, 1), {"pooling": "sum"}, r"pooling must be 'average' or 'max'; got 'sum'"),
+        ("lenet5", (15, 16, 1), {}, r"at least 16 x 16: .* nothing of 15 x 16\. Resize them \(preprocessing\.size\)"),
+        ("lenet5", (28, 12, 1), {}, r"at least 16 x 16: .* nothing of 28 x 12"),
+        # rows of a table
+        ("lenet5", (4,), {}, r"lenet5 needs pictures"),
+        ("lenet5", (30,), {}, r"lenet5 needs pictures"),
+    ],
+    ids=lambda value: str(value) if not isinstance(value, str) or " " not in value else "",
+)
+def test_what_cannot_be_built_is_refused(name, shape, options, message):
+    with pytest.raises(ValueError, match=message):
+        builder(name)(shape, **options)

@@ -1,0 +1,114 @@
+"""The signature survives JSON and ONNX metadata, and says what is wrong with a file that is none."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dlapp.errors import BundleError
+from dlapp.signature import Preprocessing, Signature, Tensor, classification
+
+PICTURES = Preprocessing(channels=3, size=(32, 24), antialias=True)
+ROWS = Preprocessing(channels=0, scale="standardize", mean=(0.1, -2.0), variance=(1e-9, 4.0))
+
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+signatures = st.builds(
+    Signature,
+    task=st.text(),
+    inputs=st.tuples(st.builds(Tensor, st.text(), st.text(), st.tuples(st.text(), st.integers()))),
+    outputs=st.tuples(st.builds(Tensor, st.text(), st.text(), st.tuples(st.text(), st.text()))),
+    labels=st.lists(st.text()).map(tuple),
+    preprocessing=st.builds(
+        Preprocessing,
+        channels=st.integers(0, 4),
+        size=st.none() | st.tuples(st.integers(1), st.integers(1)),
+        antialias=st.booleans(),
+        scale=st.sampled_from(["unit", "standardize", "none"]),
+        mean=st.lists(numbers).map(tuple),
+        variance=st.lists(numbers).map(tuple),
+    ),
+    provenance=st.dictionaries(st.text(), st.none() | st.text() | st.integers() | st.lists(numbers)),
+    files=st.dictionaries(st.text(), st.text()),
+)
+
+
+@given(signatures)
+@settings(deadline=None, max_examples=50, derandomize=True)
+def test_json_and_metadata_keep_every_field(signature):
+    assert Signature.from_dict(json.loads(json.dumps(signature.to_dict())), where="here") == signature
+    metadata = {key: json.loads(value) for key, value in signature.metadata().items()}
+    assert Signature.from_dict({**metadata, "files": signature.files}, where="here") == signature
+
+
+@pytest.mark.parametrize("preprocessing", [PICTURES, ROWS], ids=["pictures", "rows"])
+def test_a_written_signature_reads_back(tmp_path, preprocessing):
+    signature = classification(("naïve", "猫"), preprocessing, {"model": "x"})
+    signature.write(tmp_path / "signature.json")
+    assert Signature.read(tmp_path / "signature.json") == signature
+
+
+@pytest.mark.parametrize(
+    ("preprocessing", "given"),
+    [
+        (PICTURES, Tensor("image", "uint8", ("batch", "height", "width", 3))),
+        (ROWS, Tensor("features", "float32", ("batch", 2))),
+    ],
+    ids=["pictures", "rows"],
+)
+def test_classification_names_tensors_as_promised(preprocessing, given):
+    signature = classification(("a", "b", "c"), preprocessing)
+    assert signature.inputs == (given,)
+    assert signature.outputs == (Tensor("probabilities", "float32", ("batch", 3)),)
+
+
+def test_metadata_leaves_out_the_hashes_of_files():
+    # the ONNX file that carries the metadata is one of the files that are hashed
+    assert "files" not in classification(("a", "b"), PICTURES).metadata()
+
+
+def _without(key):
+    return lambda fields: fields.pop(key)
+
+
+DAMAGES = {
+    "newer format": (
+        lambda fields: fields.update(format=2),
+        r"has format 2; this dlapp reads up to 1\. Install a newer",
+    ),
+    "format is text": (lambda fields: fields.update(format="1"), "is not a signature"),
+    "no labels": (_without("labels"), r"is not a signature \(KeyError\('labels'\)\)\. Export the model again\."),
+    "no format": (_without("format"), r"is not a signature \(KeyError\('format'\)\)"),
+    "labels are null": (lambda fields: fields.update(labels=None), "is not a signature"),
+    "one number as size": (lambda fields: fields["preprocessing"].update(size=[32]), "is not a signature"),
+    "preprocessing is text": (lambda fields: fields.update(preprocessing="unit"), "is not a signature"),
+}
+
+
+@pytest.mark.parametrize(("damage", "message"), DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_signature_is_refused(tmp_path, damage, message):
+    fields = classification(("a", "b"), PICTURES).to_dict()
+    damage(fields)
+    path = tmp_path / "signature.json"
+    path.write_text(json.dumps(fields))
+    with pytest.raises(BundleError, match=f"signature.json {message}"):
+        Signature.read(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "is missing: .* is not complete. Export the model again."),
+        (b'{"format": 1, "task": "class', "is not JSON"),
+        (b"\xff\xfe\x00", "is not JSON"),
+        (b"[]", "is not a signature"),
+        (b"null", "is not a signature"),
+    ],
+    ids=["missing", "cut off", "binary", "a list", "null"],
+)
+def test_a_file_that_is_no_signature_is_refused(tmp_path, content, message):
+    path = tmp_path / "signature.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(BundleError, match=message):
+        Signature.read(path)
