@@ -42,7 +42,7 @@ class Preprocessing(_Table):
         size: height and width, or one number for both; the architecture's own where it is left out.
         channels: 1, 3 or 4; the source's own where it is left out.
         antialias: average over dropped pixels when shrinking; where it is left out, if the median
-            training picture is more than twice as high or wide as ``size``.
+            training picture is more than 3 times as high or wide as ``size``.
         scale: ``standardize`` (mean and variance of train), ``unit`` (divide by 255) or ``none``.
     """
 

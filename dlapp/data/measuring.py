@@ -10,7 +10,7 @@ from dlapp.data.pipelines import Pipeline
 from dlapp.errors import SourceError
 from dlapp.signature import Preprocessing, Scale
 
-_SHRINKS_WELL = 2  # the bilinear window is 2 pixels wide: beyond that, pixels are skipped
+_SHRINKS_WELL = 3  # beyond 2, bilinear resizing skips pixels; averaging them all is three times slower to read
 
 
 def measure(
@@ -30,8 +30,8 @@ def measure(
         size: height and width that pictures are resized to; not used for rows.
         scale: ``standardize`` by the mean and variance of each channel or column, ``unit`` to divide
             pictures by 255, or ``none``.
-        antialias: where it is None, whether the median picture is more than twice as high or wide
-            as ``size``.
+        antialias: where it is None, whether the median picture is more than 3 times as high or
+            wide as ``size``.
 
     Raises:
         SourceError: pictures have no ``size``, or ``scale`` is ``unit`` for rows.

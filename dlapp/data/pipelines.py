@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from dlapp import pictures
 from dlapp.data.examples import Examples
-from dlapp.data.preprocessing import resize, scale
+from dlapp.data.preprocessing import preprocess, resize, scale
 from dlapp.errors import SourceError, UnreadablePicture
 from dlapp.signature import Preprocessing
 
@@ -61,22 +61,25 @@ class Pipeline:
             Batches of (inputs, targets): (batch, height, width, channels) or (batch, columns)
             float32 as the network takes them, and (batch,) int32.
         """
-        targets = _on_cpu(self.examples.targets)
         order = self._order(shuffle_seed, epoch)
         resized = self._resized
+        scaled = resized is None and augment is None
         if resized is not None:
+            targets = _on_cpu(self.examples.targets)
             dataset = order.batch(batch_size).map(
                 lambda indices: (tf.gather(resized, indices), tf.gather(targets, indices)),
                 num_parallel_calls=tf.data.AUTOTUNE,
             )
         else:
-            dataset = self._read(order, batch_size)
+            dataset = self._read(order, batch_size, preprocess if scaled else resize)
         if augment is not None:
             # in sequence: the seed generators of the layers are state, and its order must repeat
             dataset = dataset.map(lambda images, classes: (augment(images, training=True), classes))
-        dataset = dataset.map(
-            lambda inputs, classes: (scale(inputs, self.preprocessing), classes), num_parallel_calls=tf.data.AUTOTUNE
-        )
+        if not scaled:
+            dataset = dataset.map(
+                lambda inputs, classes: (scale(inputs, self.preprocessing), classes),
+                num_parallel_calls=tf.data.AUTOTUNE,
+            )
         steps = math.ceil(len(self.examples) / batch_size)
         return dataset.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(tf.data.AUTOTUNE)
 
@@ -107,23 +110,25 @@ class Pipeline:
             return None
         resized = np.empty((count, *shape), np.float32)
         filled = 0
-        for batch, _ in self._read(tf.data.Dataset.range(count), 256).prefetch(2):
+        for batch, _ in self._read(tf.data.Dataset.range(count), 256, resize).prefetch(2):
             resized[filled : filled + len(batch)] = batch
             filled += len(batch)
         return _on_cpu(resized)
 
-    def _read(self, order: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
-        """Batches of examples in that order, resized: files one at a time in parallel, arrays together."""
+    def _read(
+        self, order: tf.data.Dataset, batch_size: int, transform: Callable[[tf.Tensor, Preprocessing], tf.Tensor]
+    ) -> tf.data.Dataset:
+        """Batches of examples in that order, transformed: files one at a time in parallel, arrays together."""
         inputs = _on_cpu(self.examples.inputs)
         targets = _on_cpu(self.examples.targets)
         plain = _on_cpu(self.examples.plain)
 
         def decode(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             image = _decode(tf.gather(inputs, index), tf.gather(plain, index), self.examples.channels)
-            return resize(image, self.preprocessing), tf.gather(targets, index)
+            return transform(image, self.preprocessing), tf.gather(targets, index)
 
         def gather(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return resize(tf.gather(inputs, indices), self.preprocessing), tf.gather(targets, indices)
+            return transform(tf.gather(inputs, indices), self.preprocessing), tf.gather(targets, indices)
 
         if self.examples.are_files:
             return order.map(decode, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size)

@@ -16,10 +16,10 @@ def resize(images: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
 
     The result is float32 in the range of the input and is not rounded. Rows pass through as float32.
     """
-    values = tf.cast(images, tf.float32)
-    if preprocessing.size is None:
-        return values
-    return tf.image.resize(values, preprocessing.size, antialias=preprocessing.antialias)
+    if preprocessing.size is not None:
+        # uint8 goes in as it is: a photograph of floats would cost four times the memory to move
+        images = tf.image.resize(images, preprocessing.size, antialias=preprocessing.antialias)
+    return tf.cast(images, tf.float32)
 
 
 def scale(values: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:

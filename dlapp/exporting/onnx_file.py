@@ -87,6 +87,8 @@ def _replace_by_resize(context: Any, node: Any, *, antialias: bool) -> None:
     dtypes = [context.get_dtype(node.output[0])]
     shapes = [context.get_shape(node.output[0])]
     context.remove_node(node.name)
+    # TensorFlow resizes uint8 to float32; ONNX would round the result to uint8
+    values = context.make_node("Cast", [images], attr={"to": onnx.TensorProto.FLOAT}).output[0]
     sizes = context.make_node("Cast", [size], attr={"to": onnx.TensorProto.INT64}).output[0]
     attributes: dict[str, Any] = {
         "mode": "linear",
@@ -98,7 +100,7 @@ def _replace_by_resize(context: Any, node: Any, *, antialias: bool) -> None:
         attributes |= {"antialias": 1, "exclude_outside": 1}
     context.make_node(
         "Resize",
-        [images, "", "", sizes],
+        [values, "", "", sizes],
         attr=attributes,
         name=node.name,
         outputs=node.output,

@@ -1,10 +1,10 @@
 """Best of several turns."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 
 
-def interleave(candidates: Mapping[str, Callable[[], object]], *, turns: int) -> dict[str, float]:
+def interleave(candidates: Mapping[Hashable, Callable[[], object]], *, turns: int) -> dict[Hashable, float]:
     """The least seconds that each candidate took, over ``turns`` rounds of all of them in turn."""
     best = dict.fromkeys(candidates, float("inf"))
     for _ in range(turns):
