@@ -8,10 +8,13 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from dlapp.errors import BundleError
 from dlapp.files import write_json
+
+if TYPE_CHECKING:
+    import numpy as np
 
 FORMAT = 1
 Scale = Literal["unit", "standardize", "none"]
@@ -24,6 +27,19 @@ class Tensor:
     name: str
     dtype: str
     shape: tuple[int | str, ...]
+
+    def check(self, array: "np.ndarray") -> None:
+        """Compares an array with what is said here.
+
+        Raises:
+            ValueError: dtype or shape differ, or there is nothing in the batch.
+        """
+        fits = array.ndim == len(self.shape) and all(
+            size > 0 if isinstance(wanted, str) else size == wanted
+            for wanted, size in zip(self.shape, array.shape, strict=True)
+        )
+        if array.dtype != self.dtype or not fits:
+            raise ValueError(f"{self.name} must be {self.dtype} of {self.shape}; got {array.dtype} of {array.shape}.")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -52,6 +52,7 @@ def export(
         ParityError: a runtime gives another answer.
         BundleError: the network has no such form.
         AlreadyExists: ``folder`` is something else than a bundle.
+        ValueError: ``labels`` or ``samples`` do not fit the model.
     """
     folder = Path(folder)
     if folder.exists() and not (folder / SIGNATURE).is_file():
@@ -59,6 +60,9 @@ def export(
     facts = {"name": folder.name, "architecture": model.name, "versions": {"keras": keras.__version__}}
     signature = signatures.classification(tuple(labels), preprocessing, facts | dict(provenance or {}))
     _check_labels(model, signature)
+    if not len(samples):
+        raise ValueError("samples must hold at least one raw input: without any, nothing is proven.")
+    signature.inputs[0].check(samples)
     with replacing_folder(folder) as scratch:
         serve = serving_function(model, signature)
         if "savedmodel" in formats:

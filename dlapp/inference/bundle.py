@@ -80,16 +80,10 @@ class Bundle:
         Raises:
             ValueError: dtype or shape are not those of the signature.
         """
-        wanted = self.signature.inputs[0]
-        fits = inputs.ndim == len(wanted.shape) and all(
-            isinstance(size, str) or size == given for size, given in zip(wanted.shape, inputs.shape, strict=True)
-        )
-        if inputs.dtype != wanted.dtype or not fits:
-            raise ValueError(
-                f"{wanted.name} must be {wanted.dtype} of {wanted.shape}; got {inputs.dtype} of {inputs.shape}."
-            )
+        given = self.signature.inputs[0]
+        given.check(inputs)
         names = [output.name for output in self.signature.outputs]
-        return dict(zip(names, self._session.run(names, {wanted.name: inputs}), strict=True))
+        return dict(zip(names, self._session.run(names, {given.name: inputs}), strict=True))
 
 
 def check_files(folder: Path, signature: Signature, *, only: str | None = None) -> None:

@@ -97,13 +97,19 @@ def _read_rows(bundle: Bundle, files: Iterable[Path]) -> Iterator[tuple[str, np.
     columns = len(bundle.signature.preprocessing.mean)
     for file in files:
         try:
-            rows = np.load(file, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            yield str(file), None, f"{file} cannot be read as a NumPy file (.npy): {error}"
+            rows = np.lib.format.open_memmap(file, mode="r")
+        except (OSError, ValueError, EOFError, SyntaxError) as error:
+            yield str(file), None, f"{file} cannot be read as a NumPy file (.npy): {error}."
             continue
-        if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.shape[1] != columns:
-            yield str(file), None, f"{file} must hold one array of (rows, {columns} columns)."
+        if rows.ndim != 2 or rows.shape[1] != columns or rows.dtype.kind not in "fiub":
+            yield (
+                str(file),
+                None,
+                f"{file} must hold one array of (rows, {columns} columns); it holds {rows.dtype} of {rows.shape}.",
+            )
             continue
-        for number, row in enumerate(rows.astype(np.float32)):
-            bad = not np.isfinite(row).all()
-            yield f"{file}:{number}", None if bad else row, f"row {number} of {file} holds NaN or infinity."
+        with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and told so
+            values = rows.astype(np.float32)
+        for number, row in enumerate(values):
+            finite = bool(np.isfinite(row).all())
+            yield f"{file}:{number}", row if finite else None, f"row {number} of {file} holds NaN or infinity."

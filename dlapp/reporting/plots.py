@@ -2,6 +2,7 @@
 
 import io
 import re
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +23,6 @@ _STYLE: Any = {
     "axes.axisbelow": True,
     "svg.fonttype": "none",
     "font.family": "sans-serif",
-    "svg.hashsalt": "dlapp",
 }
 _ALL_TICKS = 30  # beyond so many classes, labels would run into each other
 
@@ -31,7 +31,7 @@ def curves(history: Sequence[dict[str, float]]) -> str:
     """Loss and accuracy of train and dev against the epoch; the best epoch is marked."""
     epochs = [row["epoch"] for row in history]
     best = min(history, key=lambda row: row["dev_loss"])["epoch"]
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": "curves"}):  # ids are unique on the page, and repeat
         figure = matplotlib.figure.Figure(figsize=(9.6, 3.3), layout="constrained")
         for axes, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
             marker = "o" if len(epochs) == 1 else None
@@ -50,7 +50,7 @@ def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> str:
     counts = np.array(matrix)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = min(max(3.2, 0.5 * len(labels) + 1.2), 12)
-    with matplotlib.rc_context(_STYLE | {"axes.grid": False}):
+    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": "confusion", "axes.grid": False}):
         figure = matplotlib.figure.Figure(figsize=(side, side), layout="constrained")
         axes = figure.subplots()
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -68,12 +68,16 @@ def _label_classes(axes: Axes, labels: Sequence[str]) -> None:
         return
     short = [label if len(label) <= 14 else f"{label[:13]}\u2026" for label in labels]
     long = max(map(len, short)) > 3
-    axes.set_xticks(range(len(labels)), short, rotation=45 if long else 0, ha="right" if long else "center")
-    axes.set_yticks(range(len(labels)), short)
+    axes.set_xticks(
+        range(len(labels)), short, rotation=45 if long else 0, ha="right" if long else "center", parse_math=False
+    )
+    axes.set_yticks(range(len(labels)), short, parse_math=False)
 
 
 def _svg(figure: matplotlib.figure.Figure) -> str:
     text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None}, transparent=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # the reader's browser has the letters, not matplotlib
+        figure.savefig(text, format="svg", metadata={"Date": None}, transparent=True)
     # what stands before the element would make the page invalid
     return re.sub(r"^.*?(?=<svg)", "", text.getvalue(), flags=re.DOTALL)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -115,5 +117,5 @@ def load_keras(path: Path) -> keras.Model:
     """
     try:
         return keras.models.load_model(path)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise TrainingError(f"{path} cannot be read as a Keras model: {error}") from error

@@ -137,6 +137,7 @@ def train(run: Run, folder: ModelFolder, console: Console) -> dict[str, np.ndarr
                 f"{run.recipe.data} has changed since the run in {folder.path} began; a resumed run needs the same "
                 "data. Train anew under another --name."
             )
+    folder.metrics.unlink(missing_ok=True)  # of other weights than those to come; a folder without is unfinished
     run.recipe.write(folder.recipe, header=f"dlapp train {folder.recipe}")
     write_json(folder.last_state, {"data_hash": run.data.hash})
     fit(run, folder, console)

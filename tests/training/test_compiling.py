@@ -1,0 +1,143 @@
+"""Networks, optimizers and schedules of a recipe against formulas in NumPy."""
+
+import math
+from typing import get_args
+
+import keras
+import numpy as np
+import pytest
+
+from dlapp.architectures import builder
+from dlapp.errors import RecipeError, UnknownName
+from dlapp.recipe import Optimizer, Recipe, Training
+from dlapp.training.compiling import build, compile_classifier, learning_rate
+
+RATE = 0.1
+GRADIENTS = (0.5, -2.0, 1.5)
+
+
+def recipe(architecture, **values):
+    return Recipe.from_values({"architecture": architecture, "data": "digits", **values})
+
+
+def gradient_descent(w):
+    for g in GRADIENTS:
+        w -= RATE * g
+    return w
+
+
+def momentum(w, nesterov=False):
+    velocity = 0.0
+    for g in GRADIENTS:
+        velocity = 0.9 * velocity - RATE * g
+        w += 0.9 * velocity - RATE * g if nesterov else velocity
+    return w
+
+
+def rmsprop(w):
+    mean_square = 0.0
+    for g in GRADIENTS:
+        mean_square = 0.9 * mean_square + 0.1 * g * g
+        w -= RATE * g / math.sqrt(mean_square + 1e-7)
+    return w
+
+
+def adam(w, decay=0.0):
+    first = second = 0.0
+    for t, g in enumerate(GRADIENTS, start=1):
+        first = 0.9 * first + 0.1 * g
+        second = 0.999 * second + 0.001 * g * g
+        w -= RATE * decay * w
+        w -= RATE * (first / (1 - 0.9**t)) / (math.sqrt(second / (1 - 0.999**t)) + 1e-7)
+    return w
+
+
+FORMULAS = {
+    "gradient_descent": gradient_descent,
+    "momentum": momentum,
+    "nesterov": lambda w: momentum(w, nesterov=True),
+    "rmsprop": rmsprop,
+    "adam": adam,
+    "adamw": lambda w: adam(w, decay=0.004),
+}
+
+
+def test_every_optimizer_has_a_formula():
+    assert set(FORMULAS) == set(get_args(Optimizer))
+
+
+@pytest.mark.parametrize(("name", "formula"), FORMULAS.items(), ids=FORMULAS)
+def test_optimizers_take_the_steps_of_their_formulas(name, formula):
+    model = builder("logistic_unit")((1,), kernel_initializer="ones")
+    compile_classifier(
+        model, Training(optimizer=name, learning_rate=RATE, schedule="constant"), steps_per_epoch=len(GRADIENTS)
+    )
+    for g in GRADIENTS:
+        model.optimizer.apply(
+            [keras.ops.full(v.shape, g) for v in model.trainable_variables], model.trainable_variables
+        )
+    kernel, bias = (weight.item() for weight in model.get_weights())
+    # Adam's 1 - 0.999 has 4 good digits in float32; leaving out AdamW's decay would change the third
+    assert kernel == pytest.approx(formula(1.0), rel=1e-4)
+    assert bias == pytest.approx(formula(0.0), rel=1e-4)
+
+
+def test_cosine_falls_to_zero_over_all_the_steps():
+    schedule = learning_rate(Training(epochs=5, learning_rate=0.3, schedule="cosine"), steps_per_epoch=8)
+    steps = np.arange(41)
+    expected = 0.3 * 0.5 * (1 + np.cos(np.pi * steps / 40))
+    np.testing.assert_allclose([float(schedule(step)) for step in steps], expected, atol=1e-7)  # float32 of 0.3
+    assert float(schedule(45)) == pytest.approx(0.0, abs=1e-7)
+
+
+def test_constant_stays():
+    assert learning_rate(Training(learning_rate=0.3, schedule="constant"), steps_per_epoch=8) == 0.3
+
+
+@pytest.mark.parametrize("activation", ["default", None], ids=["probabilities", "logits"])
+@pytest.mark.parametrize(("architecture", "classes"), [("logistic_unit", 2), ("softmax_regression", 3)])
+def test_loss_and_accuracy_mean_the_same_for_logits(architecture, classes, activation):
+    random = np.random.default_rng(0)
+    inputs, targets = random.normal(size=(50, 4)).astype(np.float32), random.integers(0, classes, 50)
+    options = {} if activation == "default" else {"classifier_activation": activation}
+    model = builder(architecture)((4,), classes=classes, **options)
+    model.set_weights([random.normal(size=weight.shape) for weight in model.get_weights()])
+    compile_classifier(model, Training(), steps_per_epoch=1)
+    measured = model.evaluate(inputs, targets, return_dict=True, verbose=0)
+
+    kernel, bias = model.get_weights()
+    logits = inputs @ kernel + bias
+    if classes == 2:
+        logits = np.hstack([np.zeros_like(logits), logits])
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert measured["accuracy"] == pytest.approx((probabilities.argmax(axis=1) == targets).mean())
+    # Keras clips probabilities at 1e-7, and float32 sums of 50
+    assert measured["loss"] == pytest.approx(-np.log(probabilities[np.arange(50), targets]).mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "classes", "error", "message"),
+    [
+        (recipe("lenet"), 10, UnknownName, "Did you mean lenet5"),
+        (recipe("lenet5", architecture_options={"poolin": "max"}), 10, UnknownName, "'poolin'. Did you mean pooling"),
+        (recipe("lenet5", architecture_options={"input_shape": [28, 28, 1]}), 10, UnknownName, "'input_shape'"),
+        (recipe("lenet5", architecture_options={"activation": "tahn"}), 10, RecipeError, "lenet5 cannot be .*tahn"),
+        (recipe("lenet5", architecture_options={"include_top": False}), 10, RecipeError, "Remove .* include_top"),
+        (recipe("lenet5", architecture_options={"classes": 7}), 10, RecipeError, "have 10 classes; lenet5 gives .7,."),
+        (recipe("logistic_unit"), 3, RecipeError, "exactly 2 classes; got 3. Use softmax_regression"),
+        (recipe("logistic_unit", training={"dropout": 0.5}), 2, RecipeError, "logistic_unit has no dropout"),
+    ],
+    ids=["architecture", "option", "input_shape", "activation", "include_top", "classes", "binary", "dropout"],
+)
+def test_build_refuses(recipe, classes, error, message):
+    with pytest.raises(error, match=message):
+        build(recipe, (32, 32, 1), classes)
+
+
+def test_l2_is_on_every_kernel_and_dropout_before_the_classifier():
+    model = build(recipe("lenet5", training={"l2": 0.01, "dropout": 0.3}), (32, 32, 1), 10)
+    kernels = [w.numpy() for w in model.trainable_variables if w.name == "kernel"]
+    assert len(kernels) == 5
+    expected = sum(0.01 * (kernel.astype(np.float64) ** 2).sum() for kernel in kernels)
+    assert float(sum(model.losses)) == pytest.approx(expected, rel=1e-5)  # float32 sums of up to 48,000 squares
+    assert model.layers[-2].rate == 0.3
