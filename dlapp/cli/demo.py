@@ -26,7 +26,7 @@ def command(
     from dlapp.recipe import Recipe
     from dlapp.training.model_folder import ROOT as MODELS
     from dlapp.training.model_folder import ModelFolder
-    from dlapp.training.run import load_data
+    from dlapp.training.preparing import load_data
 
     recipe = Recipe.from_values(
         {

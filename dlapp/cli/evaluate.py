@@ -35,8 +35,9 @@ def command(
     from dlapp.data.examples import join, with_labels
     from dlapp.data.pipelines import naming_unreadable
     from dlapp.evaluation import score
+    from dlapp.training.finishing import predict
     from dlapp.training.model_folder import ModelFolder
-    from dlapp.training.run import load_data, predict
+    from dlapp.training.preparing import load_data
 
     folder = ModelFolder.find(model)
     signature = folder.read_signature()

@@ -79,12 +79,13 @@ def train_and_report(recipe: "Recipe", folder: "ModelFolder", *, overwrite: bool
     from dlapp.cli.reports import report_classification
     from dlapp.errors import TrainingError
     from dlapp.files import remove
-    from dlapp.training import run as runs
+    from dlapp.training.preparing import input_shape, prepare
+    from dlapp.training.run import train
 
     console = Console(stderr=True, soft_wrap=True)
-    run = runs.prepare(recipe)
+    run = prepare(recipe)
     parts = ", ".join(f"{name} {len(part):,}" for name, part in run.data.splits().items())
-    shape = " x ".join(map(str, runs.input_shape(run.preprocessing)))
+    shape = " x ".join(map(str, input_shape(run.preprocessing)))
     console.print(
         f"{recipe.architecture} on {recipe.data}: {parts} examples of {len(run.data.labels)} classes, {shape}, "
         f"{run.model.count_params():,} parameters",
@@ -93,7 +94,7 @@ def train_and_report(recipe: "Recipe", folder: "ModelFolder", *, overwrite: bool
     if overwrite:
         remove(folder.path, holds="recipe.toml")
     try:
-        probabilities = runs.train(run, folder, console)
+        probabilities = train(run, folder, console)
     except KeyboardInterrupt:
         console.print(f"\nInterrupted. Go on with: dlapp train {folder.recipe} --resume", highlight=False)
         raise typer.Exit(130) from None

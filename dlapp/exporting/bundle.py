@@ -57,8 +57,9 @@ def export(
     folder = Path(folder)
     if folder.exists() and not (folder / SIGNATURE).is_file():
         raise AlreadyExists(f"{folder} is not a bundle and is not overwritten. Choose another name.")
-    facts = {"name": folder.name, "architecture": model.name, "versions": {"keras": keras.__version__}}
-    signature = signatures.classification(tuple(labels), preprocessing, facts | dict(provenance or {}))
+    facts = {"name": folder.name, "architecture": model.name, **(provenance or {})}
+    facts["versions"] = {"keras": keras.__version__, **facts.get("versions", {})}
+    signature = signatures.classification(tuple(labels), preprocessing, facts)
     _check_labels(model, signature)
     if not len(samples):
         raise ValueError("samples must hold at least one raw input: without any, nothing is proven.")

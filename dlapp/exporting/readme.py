@@ -85,10 +85,11 @@ _SAVED_MODEL = """\
 
 ```python
 import json
+from pathlib import Path
 import numpy as np
 import tensorflow as tf
 {imports}
-labels = json.load(open("saved_model/1/assets/signature.json"))["labels"]
+labels = json.loads(Path("saved_model/1/assets/signature.json").read_text())["labels"]
 model = tf.saved_model.load("saved_model/1")
 {read}
 probabilities = model.signatures["serving_default"]({input}=tf.constant({input}))["probabilities"].numpy()

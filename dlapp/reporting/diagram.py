@@ -28,6 +28,8 @@ def draw(layers: Sequence["LayerSummary"], name: str, path: Path) -> None:
     Raises:
         DlappError: the format is unknown or the folder does not exist.
     """
+    if not path.suffix:
+        raise DlappError(f"{path} must end with the format to draw, as in {path}.png.")
     if not path.parent.is_dir():
         raise DlappError(f"{path.parent} does not exist: make the folder first, or write elsewhere.")
     figure = matplotlib.figure.Figure(figsize=(7.2, _HEIGHT * len(layers) + 0.6), layout="constrained")

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from dlapp.architectures import lenet5
 from dlapp.recipe import Recipe
+from dlapp.training import preparing
 from dlapp.training import run as runs
 from dlapp.training.callbacks import read_history
 from dlapp.training.model_folder import ModelFolder
@@ -72,7 +73,7 @@ def run(folder: Path) -> None:
             "training": {"epochs": _EPOCHS, "batch_size": _BATCH, "schedule": "constant"},
         }
         model = ModelFolder(folder / f"run{turn}")
-        ready = runs.prepare(Recipe.from_values(values))
+        ready = preparing.prepare(Recipe.from_values(values))
         runs.train(ready, model, Console(file=io.StringIO()))
         return min(row["seconds"] for row in read_history(model.history)[1:])
 

@@ -42,7 +42,7 @@ def trained(tmp_path_factory):
 
     from dlapp.cli.export import export_folder
     from dlapp.recipe import Recipe
-    from dlapp.training import run
+    from dlapp.training import preparing, run
     from dlapp.training.model_folder import ModelFolder
 
     folder = tmp_path_factory.mktemp("trained")
@@ -53,7 +53,7 @@ def trained(tmp_path_factory):
         values = {"architecture": "logistic_unit", "data": "folder:pictures", "training": {"epochs": 3}}
         model = ModelFolder(folder / "models" / "stripes")
         with (folder / "log").open("w") as log:
-            run.train(run.prepare(Recipe.from_values(values)), model, Console(file=log))
+            run.train(preparing.prepare(Recipe.from_values(values)), model, Console(file=log))
         export_folder(model, folder / "export" / "stripes")
     finally:
         os.chdir(before)

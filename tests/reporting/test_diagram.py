@@ -29,7 +29,7 @@ def test_writes_png_and_svg_with_every_layer(layers, tmp_path):
     ("name", "message"),
     [
         ("lenet5.xyz", r"lenet5\.xyz has a format that cannot be drawn: .*png.*svg"),
-        ("lenet5", "lenet5 has a format that cannot be drawn"),
+        ("lenet5", "lenet5 must end with the format to draw"),
         ("absent/lenet5.png", "absent does not exist: make the folder first"),
     ],
 )

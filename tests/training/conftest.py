@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from dlapp.recipe import Recipe
-from dlapp.training import run
+from dlapp.training import preparing, run
 from dlapp.training.model_folder import ModelFolder
 
 
@@ -27,7 +27,7 @@ def train():
 
     def into(folder: Path, values: dict) -> ModelFolder:
         left = ModelFolder(folder)
-        run.train(run.prepare(Recipe.from_values(values)), left, Console(file=io.StringIO()))
+        run.train(preparing.prepare(Recipe.from_values(values)), left, Console(file=io.StringIO()))
         return left
 
     return into

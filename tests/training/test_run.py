@@ -16,6 +16,7 @@ from dlapp.data import load
 from dlapp.errors import RecipeError, TrainingDiverged, TrainingError
 from dlapp.recipe import Recipe
 from dlapp.signature import Signature
+from dlapp.training import preparing
 from dlapp.training import run as runs
 from dlapp.training.callbacks import History, read_history
 from dlapp.training.model_folder import ModelFolder
@@ -96,7 +97,7 @@ def test_a_seed_repeats_the_run_and_another_does_not(rows, workplace, train):
     values = softmax(rows, seed=1) | {"architecture_options": {"kernel_initializer": "glorot_uniform"}}
     assert_same_run(train(workplace / "one", values), train(workplace / "same", values))
     initial = [
-        runs.prepare(Recipe.from_values(values | {"training": {"seed": seed}})).model.get_weights()[0]
+        preparing.prepare(Recipe.from_values(values | {"training": {"seed": seed}})).model.get_weights()[0]
         for seed in (1, 1, 2)
     ]
     np.testing.assert_array_equal(initial[0], initial[1])
@@ -243,14 +244,14 @@ def test_divergence_names_its_epoch_and_the_lack_of_scaling(workplace, train):
 def test_a_source_keeps_its_channels(workplace, train):
     values = softmax("digits") | {"preprocessing": {"channels": 3}}
     with pytest.raises(RecipeError, match="channels is 3; digits holds arrays of 1 channels"):
-        runs.prepare(Recipe.from_values(values))
+        preparing.prepare(Recipe.from_values(values))
 
 
 def test_the_resolved_recipe_has_no_gaps(workplace):
-    run = runs.prepare(Recipe.from_values({"architecture": "lenet5", "data": "digits"}))
+    run = preparing.prepare(Recipe.from_values({"architecture": "lenet5", "data": "digits"}))
     resolved = run.recipe.preprocessing
     assert (resolved.size, resolved.channels, resolved.antialias) == ((32, 32), 1, False)
-    assert (runs.input_shape(run.preprocessing), run.model.input_shape) == ((32, 32, 1), (None, 32, 32, 1))
+    assert (preparing.input_shape(run.preprocessing), run.model.input_shape) == ((32, 32, 1), (None, 32, 32, 1))
     assert (run.batch_size, run.steps_per_epoch) == (64, math.ceil(len(run.data.train) / 64))
 
 
