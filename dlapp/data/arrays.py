@@ -39,8 +39,8 @@ def from_arrays(
         values = np.arange(len(labels))
     digest = hashlib.sha256()
     parts: dict[str, Examples] = {}
-    for name, (inputs, _) in arrays.items():
-        inputs = _check_inputs(where, name, inputs)
+    for name in sorted(arrays):
+        inputs = _check_inputs(where, name, arrays[name][0])
         targets = np.searchsorted(values, flat[name]).astype(np.int32)
         digest.update(np.ascontiguousarray(inputs).data)
         digest.update(targets.data)
