@@ -166,6 +166,8 @@ def _find_run(what: str | None, name: str | None, changes: dict[str, Any]) -> "t
     else:
         default = _default_name(what, _read_recipe(what, changes))
         folder = ModelFolder.find(_newest(default))
+    if not folder.last_state.is_file():
+        raise RecipeError(f"no run has begun in {folder.path}: there is nothing to go on with. Leave out --resume.")
     before = folder.read_recipe()
     recipe = Recipe.read(folder.recipe, changes)
     done = len(read_history(folder.history))

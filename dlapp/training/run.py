@@ -69,7 +69,10 @@ def fit(run: Run, folder: ModelFolder, console: Console) -> None:
     if folder.last_model.exists():
         # the file keeps the optimizer's slots and steps; the schedule is the recipe's, whose epochs may be more
         _restore(model, folder)
-        past = read_history(folder.history)[: int(model.optimizer.iterations) // steps]
+        done = int(model.optimizer.iterations) // steps
+        past = read_history(folder.history)[:done]
+        if len(past) < done:
+            raise TrainingError(f"{folder.history} knows {len(past)} of {done} epochs; it cannot be gone on with.")
     best = min((row["dev_loss"] for row in past), default=math.inf)
     if stops_early(past, training.early_stopping) or len(past) >= training.epochs:
         return
@@ -78,10 +81,10 @@ def fit(run: Run, folder: ModelFolder, console: Console) -> None:
         tf.config.experimental.enable_op_determinism()  # on a CPU the same seed gives the same numbers without it
     epoch = tf.Variable(tf.constant(0, tf.int64))
     augment = augmenter(run.recipe.preprocessing.augment) if run.data.channels else None
-    train = Pipeline(run.data.train, run.preprocessing).batches(
+    train_batches = Pipeline(run.data.train, run.preprocessing).batches(
         run.batch_size, shuffle_seed=training.seed, epoch=epoch, augment=augment
     )
-    dev = Pipeline(run.data.dev, run.preprocessing).batches(run.batch_size)
+    dev_batches = Pipeline(run.data.dev, run.preprocessing).batches(run.batch_size)
     progress = Progress(console, training.epochs, best)
     callbacks: list[keras.callbacks.Callback] = [
         EpochSeeds(training.seed, epoch, augment),
@@ -102,8 +105,8 @@ def fit(run: Run, folder: ModelFolder, console: Console) -> None:
     try:
         with naming_unreadable(*run.data.splits().values()):
             model.fit(
-                train,
-                validation_data=dev,
+                train_batches,
+                validation_data=dev_batches,
                 epochs=training.epochs,
                 initial_epoch=len(past),
                 callbacks=callbacks,

@@ -169,6 +169,18 @@ def test_resume_finds_the_newest_run_and_may_raise_the_epochs(dlapp, rows):
     assert "a resumed run keeps its recipe; training.learning_rate" in err
 
 
+def test_resume_needs_a_run(dlapp, rows):
+    (rows / "models/reference").mkdir(parents=True)
+    recipe = rows / "models/reference/recipe.toml"
+    recipe.write_text('architecture = "logistic_unit"\ndata = "npz:rows.npz"\n')
+    status, _, err = dlapp("train", recipe, "--resume")
+    assert status == 2
+    assert "no run has begun in" in err
+    status, _, err = dlapp("train", "logistic_unit", "--data", "npz:rows.npz", "--resume")
+    assert status == 2
+    assert "unknown model 'logistic_unit-rows'" in err
+
+
 def test_resume_refuses_other_data(dlapp, rows):
     train(dlapp, "--name", "a")
     np.savez(rows / "rows.npz", x=np.ones((120, 4)), y=np.arange(120) % 2)
