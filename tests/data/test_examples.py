@@ -1,0 +1,104 @@
+"""Splitting: stratified, seeded, disjoint, complete; and what is too small to split."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from dlapp.data.examples import Examples, join, split, with_labels
+from dlapp.errors import SourceError
+
+
+def examples(counts, *, first=0):
+    """Pictures numbered from ``first``; ``counts`` of each class, classes mixed."""
+    targets = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts)).astype(np.int32)
+    return Examples(np.arange(first, first + len(targets)).reshape(-1, 1).astype(np.float32), targets, channels=0)
+
+
+def drawn(parts, classes, *, dev=0.15, test=0.15, seed=0):
+    return split("set", parts, [chr(97 + k) for k in range(classes)], "", dev=dev, test=test, seed=seed)
+
+
+def numbers(part):
+    return part.inputs[:, 0].astype(int).tolist()
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("counts", [(700, 200, 100), (50, 50)], ids=["unbalanced", "balanced"])
+def test_every_split_has_the_classes_in_the_shares_of_the_whole(counts, seed):
+    whole = examples(counts)
+    data = drawn({"train": whole}, len(counts), dev=0.2, test=0.1, seed=seed)
+    for part, share in ((data.train, 0.7), (data.dev, 0.2), (data.test, 0.1)):
+        # dev is stratified on what test left: each class is rounded twice
+        np.testing.assert_allclose(np.bincount(part.targets), np.array(counts) * share, atol=1.5)
+        np.testing.assert_array_equal(part.targets, whole.targets[numbers(part)])
+    assert sorted(numbers(data.train) + numbers(data.dev) + numbers(data.test)) == list(range(len(whole)))
+    assert data.own_splits == ()
+
+
+def test_the_seed_alone_decides():
+    whole = {"train": examples((60, 40))}
+    first, same, other = (drawn(whole, 2, seed=seed) for seed in (0, 0, 1))
+    for name, part in first.splits().items():
+        assert numbers(part) == numbers(same.splits()[name])
+        assert set(numbers(part)) != set(numbers(other.splits()[name]))
+
+
+@pytest.mark.parametrize("own", [("train", "dev"), ("train", "test"), ("train", "dev", "test")], ids=" ".join)
+def test_own_splits_stay_whole_and_train_gives_the_others(own):
+    parts = {name: examples((40, 40), first=1000 * k) for k, name in enumerate(own)}
+    data = drawn(parts, 2)
+    assert data.own_splits == own
+    for name in set(own) - {"train"}:
+        assert data.splits()[name] is parts[name]
+    taken = [number for name, part in data.splits().items() if name not in own[1:] for number in numbers(part)]
+    assert sorted(taken) == list(range(80))
+    assert len(data.train) == 80 - 12 * (3 - len(own))
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("counts", [(3, 3), (3, 3, 3), (30, 3), (9, 5, 4)], ids=str)
+def test_a_tiny_class_reaches_train(counts, seed):
+    data = drawn({"train": examples(counts)}, len(counts), seed=seed)
+    assert np.bincount(data.train.targets, minlength=len(counts)).min() >= 1
+    assert sum(map(len, data.splits().values())) == sum(counts)
+    assert min(map(len, data.splits().values())) >= len(counts)
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ((30, 1), "class 'b' of set has 1 example"),
+        ((30, 0), "class 'b' of set has 0 examples"),
+        ((2, 2), "class 'a' of set has 2 examples"),
+        ((2, 2, 2), "class 'a' of set has 2 examples"),
+    ],
+    ids=str,
+)
+def test_a_class_too_small_to_split_is_told_with_its_number(counts, message):
+    with pytest.raises(SourceError, match=message):
+        drawn({"train": examples(counts)}, len(counts))
+
+
+def test_splits_without_train_cannot_be_trained_on():
+    with pytest.raises(SourceError, match="has dev and test but no train split"):
+        drawn({"dev": examples((5, 5)), "test": examples((5, 5))}, 2)
+
+
+def test_taking_and_joining_files_keeps_what_belongs_to_each():
+    count = 12
+    order = np.random.default_rng(0).permutation(count)
+    files = Examples(
+        np.array([f"{'long' * k}.png" for k in range(count)]),  # names of different widths
+        np.arange(count, dtype=np.int32),
+        channels=3,
+        plain=np.arange(count) % 2 == 0,
+        sizes=np.stack([np.arange(count), np.arange(count) + 100], axis=1).astype(np.int32),
+    )
+    back = join([files.take(order[:5]), files.take(order[5:])]).take(np.argsort(order))
+    for field in dataclasses.fields(Examples):
+        np.testing.assert_array_equal(getattr(back, field.name), getattr(files, field.name))
+    moved = with_labels(files.take([0, 1]), ("a", "b"), ("b", "c", "a"), source="set")
+    assert moved.targets.tolist() == [2, 0]
+    assert moved.targets.dtype == np.int32
+    assert moved.inputs.tolist() == files.inputs[:2].tolist()

@@ -1,0 +1,53 @@
+"""How sources are written, and what a bare path is recognised as."""
+
+import pytest
+
+from dlapp.data.sources import SOURCES, parse
+from dlapp.errors import SourceError, UnknownName
+
+
+@pytest.mark.parametrize("scheme", [scheme for scheme, (_, how, _) in SOURCES.items() if ":" in how])
+def test_a_scheme_takes_everything_after_its_colon(scheme):
+    assert parse(f"{scheme}:some/where:else,b c") == (scheme, "some/where:else,b c")
+    with pytest.raises(SourceError, match=f"{scheme} needs a path: write {scheme}:"):
+        parse(scheme)
+
+
+@pytest.mark.parametrize(
+    ("name", "scheme"),
+    [
+        ("a.npz", "npz"),
+        ("a.h5", "h5"),
+        ("a.hdf5", "h5"),
+        ("A.NPZ", "npz"),
+        ("mnist/train-images-idx3-ubyte", "idx"),
+        ("mnist/train-images-idx3-ubyte.gz", "idx"),
+        ("pictures/cat/1.png", "folder"),
+        ("digit/cat/1.png", "folder"),  # what is there goes before what is nearly a name
+        ("a:b/cat/1.png", "folder"),
+    ],
+)
+def test_a_bare_path_is_recognised_by_what_it_holds(workplace, name, scheme):
+    path = workplace / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    source = name.partition("/")[0]
+    assert parse(source) == (scheme, source)
+    assert parse(str(workplace / source)) == (scheme, str(workplace / source))
+
+
+@pytest.mark.parametrize(
+    ("source", "kind", "message"),
+    [
+        ("digts", UnknownName, "unknown source 'digts'. Did you mean digits.*dlapp list sources"),
+        ("foldr:x", UnknownName, "unknown source 'foldr'. Did you mean folder"),
+        ("tfds:mnist", UnknownName, "Known: digits, folder, h5, idx, npz"),
+        ("some/where", SourceError, "some/where does not exist"),
+        ("missing.npz", SourceError, "missing.npz does not exist"),
+        ("digits:8", SourceError, "digits takes nothing after its name; got 'digits:8'"),
+        ("", (SourceError, UnknownName), "source"),
+    ],
+)
+def test_what_is_no_source_is_told(workplace, source, kind, message):
+    with pytest.raises(kind, match=message):
+        parse(source)
