@@ -93,15 +93,29 @@ def find_folder(name: str, *, kind: str, root: str, holds: str) -> Path:
     raise UnknownName(kind, name, known, remedy=remedy)
 
 
-def remove(folder: Path, *, holds: str) -> None:
-    """Removes a folder that dlapp wrote.
+@contextlib.contextmanager
+def moved_aside(folder: Path, *, holds: str) -> Iterator[None]:
+    """Makes room for another ``folder``; the old one comes back if the block fails, and is removed else.
+
+    After Ctrl-C the new one stays, since an interrupted run can be resumed.
 
     Raises:
-        AlreadyExists: the folder does not hold the file ``holds``, so it is somebody else's.
+        AlreadyExists: the folder does not hold the file ``holds``, so dlapp did not write it.
     """
-    if folder.exists():
-        if not (folder / holds).is_file():
-            raise AlreadyExists(f"{folder} was not written by dlapp (it has no {holds}): move it away first.")
-        import shutil
+    import shutil
 
-        shutil.rmtree(folder)
+    if not folder.exists():
+        yield
+        return
+    if not (folder / holds).is_file():
+        raise AlreadyExists(f"{folder} was not written by dlapp (it has no {holds}): move it away first.")
+    aside = next_free(folder.with_name(f".{folder.name}.old"))
+    folder.replace(aside)
+    try:
+        yield
+    except Exception:
+        shutil.rmtree(folder, ignore_errors=True)
+        aside.replace(folder)
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)

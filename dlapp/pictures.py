@@ -25,6 +25,15 @@ _DAMAGED_EXIF = (SyntaxError, ValueError, TypeError, KeyError, OSError, struct.e
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
+def below(folder: Path) -> list[Path]:
+    """The files in a folder, at any depth, whose suffix is that of a picture; nothing hidden."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class Header:
     """What can be told of a picture without decoding it.
@@ -55,6 +64,8 @@ def read_header(path: str | Path) -> Header:
         alpha = picture.has_transparency_data
         channels = 4 if alpha else 1 if picture.mode in ("1", "L", "I;16", "I;16B", "I", "F") else 3
         plain = picture.format in ("JPEG", "PNG") and orientation == 1 and picture.mode in ("L", "RGB") and not alpha
+        if plain and picture.format == "PNG" and "exif" not in picture.info:
+            plain = b"eXIf" not in Path(path).read_bytes()  # it may stand behind the pixels
         return Header(height, width, channels, plain)
 
 
@@ -91,6 +102,18 @@ def read(path: str | Path, channels: int) -> "np.ndarray":
             raise UnreadablePicture(f"{path} has floating-point values and no white: save it with 8 or 16 bits.")
         array = np.asarray(_convert(upright, channels))
     return array.reshape(array.shape[0], array.shape[1], channels)
+
+
+def shrink(picture: "np.ndarray", side: int) -> "np.ndarray":
+    """A picture of (height, width, channels) uint8 whose longer side is at most ``side`` pixels."""
+    import numpy as np
+    from PIL import Image
+
+    if max(picture.shape[:2]) <= side:
+        return picture
+    image = Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture)
+    image.thumbnail((side, side))
+    return np.asarray(image).reshape(image.height, image.width, picture.shape[2])
 
 
 def _read_orientation(picture: "Image.Image") -> int:

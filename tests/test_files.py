@@ -175,10 +175,24 @@ def test_find_folder_says_what_a_folder_lacks():
     assert "none yet" not in str(caught.value), "two models are there"
 
 
-def test_remove_takes_only_what_dlapp_wrote(target):
-    with pytest.raises(AlreadyExists, match=r"was not written by dlapp \(it has no signature.json\)"):
-        files.remove(target, holds="signature.json")
+def test_moved_aside_takes_only_what_dlapp_wrote(target):
+    with (
+        pytest.raises(AlreadyExists, match=r"was not written by dlapp \(it has no signature.json\)"),
+        files.moved_aside(target, holds="signature.json"),
+    ):
+        pytest.fail("must not begin")
     assert tree(target) == {"a.txt": "before"}
-    files.remove(target, holds="a.txt")
-    assert not target.exists()
-    files.remove(target, holds="a.txt")  # nothing to remove is no error
+
+
+def test_what_was_moved_aside_comes_back_if_its_successor_fails(target):
+    with pytest.raises(OSError, match="No space"), files.moved_aside(target, holds="a.txt"):  # noqa: PT012
+        target.mkdir()
+        (target / "a.txt").write_text("half")
+        raise OSError(28, "No space left on device")
+    assert tree(target.parent) == {"net/a.txt": "before"}
+    with files.moved_aside(target, holds="a.txt"):
+        assert not target.exists()
+        target.mkdir()
+        (target / "a.txt").write_text("after")
+    assert tree(target.parent) == {"net/a.txt": "after"}
+    assert list(target.parent.iterdir()) == [target], "nothing is left beside it"

@@ -5,6 +5,7 @@ Nothing heavy is imported here; each verb imports what it needs when it runs, so
 Runtime, NumPy and Pillow, and in the time that these take.
 """
 
+import os
 import sys
 
 
@@ -14,6 +15,11 @@ def main() -> None:
     debug = len(arguments) < len(sys.argv) - 1
     try:
         sys.exit(_run(arguments))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except Exception as error:
         if debug:
             raise

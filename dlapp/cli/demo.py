@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-_NAME = "demo"
 _PICTURES = 3
 
 
@@ -20,7 +19,7 @@ def command(
     from dlapp.cli.export import export_folder
     from dlapp.cli.train import train_and_report
     from dlapp.cli.verify import print_parity
-    from dlapp.files import replacing
+    from dlapp.files import next_free, replacing
     from dlapp.inference.bundle import ROOT, Bundle
     from dlapp.inference.predicting import predict
     from dlapp.recipe import Recipe
@@ -36,14 +35,15 @@ def command(
             "training": {"seed": seed},
         }
     )
-    folder = ModelFolder(MODELS / _NAME)
+    folder = ModelFolder(next_free(MODELS / "demo"))
+    name = folder.path.name
     print("1. Train LeNet-5 (LeCun et al. 1998) on 8 x 8 digits, resized to the 32 x 32 that it was made for.")
-    train_and_report(recipe, folder, overwrite=True)
+    train_and_report(recipe, folder)
     test = folder.read_metrics()["test"]
     print(f"   test accuracy {test['accuracy']:.4f} on {test['examples']} digits that it has never seen\n")
 
     print("2. Export, and prove that every runtime computes the same.")
-    bundle = ROOT / _NAME
+    bundle = next_free(ROOT / name)
     print_parity(export_folder(folder, bundle).to_dict())
 
     print(f"\n3. Predict {_PICTURES} test digits with the ONNX file.")
@@ -58,6 +58,6 @@ def command(
         print(f"   {prediction.input}  " + "  ".join(f"{label} {share:.4f}" for label, share in prediction.top))
 
     print(f"\nReport: {folder.report}\nBundle: {bundle}\n\nNext:")
-    print(f"  dlapp predict {_NAME} {folder.path} --top 3")
-    print(f"  dlapp evaluate {_NAME}")
+    print(f"  dlapp predict {bundle.name} {folder.path} --top 3")
+    print(f"  dlapp evaluate {name}")
     print("  dlapp train lenet5 --data folder:PATH/TO/YOUR/PICTURES")

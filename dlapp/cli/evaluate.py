@@ -30,10 +30,13 @@ def command(
     from dlapp.cli.console import import_tensorflow, print_json
 
     import_tensorflow()
+    import numpy as np
+
     from dlapp.architectures.heads import with_probabilities
     from dlapp.data import load
     from dlapp.data.examples import join, with_labels
     from dlapp.data.pipelines import naming_unreadable
+    from dlapp.errors import SourceError
     from dlapp.evaluation import score
     from dlapp.training.finishing import predict
     from dlapp.training.model_folder import ModelFolder
@@ -44,6 +47,11 @@ def command(
     recipe = folder.read_recipe()
     if data is None:
         found = load_data(recipe)
+        if found.hash != folder.read_metrics()["data_hash"]:
+            raise SourceError(
+                f"{recipe.data} has changed since {folder.path} was trained, and its splits with it: test would hold "
+                "what was trained on. Name new examples with --data."
+            )
     else:
         channels = signature.preprocessing.channels or None
         found = load(data, dev=recipe.split.dev, test=recipe.split.test, seed=recipe.split.seed, channels=channels)
@@ -56,6 +64,10 @@ def command(
         signature.labels,
         source=found.source,
     )
+    try:
+        signature.inputs[0].check(examples.read(0)[np.newaxis])
+    except ValueError as error:
+        raise SourceError(f"{found.source} does not fit {folder.path}: {error}") from error
     with naming_unreadable(examples):
         probabilities = predict(with_probabilities(folder.load_model()), examples, signature.preprocessing)
     scores = score(examples.targets, probabilities, signature.labels)
@@ -74,6 +86,7 @@ def command(
 
 def _print_classes(scores: dict) -> None:
     import rich
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table()
@@ -81,7 +94,7 @@ def _print_classes(scores: dict) -> None:
         table.add_column(column, justify="left" if column == "class" else "right")
     for row in scores["per_class"]:
         figures = (f"{row[key]:.4f}" for key in ("precision", "recall", "f1"))
-        table.add_row(row["label"], f"{row['examples']:,}", *figures)
+        table.add_row(escape(row["label"]), f"{row['examples']:,}", *figures)
     rich.print(table)
     print("confusion matrix, a row a true class:")
     width = max(len(str(count)) for row in scores["confusion_matrix"] for count in row)

@@ -1,5 +1,6 @@
 """``dlapp train``: a recipe, or an architecture and a source -> a folder under ``models/``."""
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,11 +25,14 @@ def command(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of the recipe: training.l2=1e-3.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Of the folder below models/.")] = None,
-    resume: Annotated[bool, typer.Option(help="Go on with an interrupted run; --epochs may be raised.")] = False,
+    resume: Annotated[
+        bool, typer.Option(help="Go on with an interrupted run; --epochs may be raised, which stretches a cosine.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option(help="Replace the model of that name.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
 ) -> None:
     """Trains a network and writes models/NAME: weights, history, metrics and a report."""
+    from dlapp.errors import RecipeError
     from dlapp.recipe import parse_setting
 
     given = {
@@ -42,6 +46,8 @@ def command(
     }
     changes = {key: value for key, value in given.items() if value is not None}
     changes |= dict(parse_setting(setting) for setting in settings or ())
+    if resume and overwrite:
+        raise RecipeError("--resume goes on with a run and --overwrite replaces it: give one of the two.")
     if resume:
         folder, recipe = _find_run(what, name, changes)
     else:
@@ -78,11 +84,11 @@ def train_and_report(recipe: "Recipe", folder: "ModelFolder", *, overwrite: bool
 
     from dlapp.cli.reports import report_classification
     from dlapp.errors import TrainingError
-    from dlapp.files import remove
+    from dlapp.files import moved_aside
     from dlapp.training.preparing import input_shape, prepare
     from dlapp.training.run import train
 
-    console = Console(stderr=True, soft_wrap=True)
+    console = Console(stderr=True, soft_wrap=True, markup=False)
     run = prepare(recipe)
     parts = ", ".join(f"{name} {len(part):,}" for name, part in run.data.splits().items())
     shape = " x ".join(map(str, input_shape(run.preprocessing)))
@@ -91,14 +97,16 @@ def train_and_report(recipe: "Recipe", folder: "ModelFolder", *, overwrite: bool
         f"{run.model.count_params():,} parameters",
         highlight=False,
     )
-    if overwrite:
-        remove(folder.path, holds="recipe.toml")
+    aside = moved_aside(folder.path, holds="recipe.toml") if overwrite else contextlib.nullcontext()
     try:
-        probabilities = train(run, folder, console)
+        with aside:
+            probabilities = train(run, folder, console)
     except KeyboardInterrupt:
         console.print(f"\nInterrupted. Go on with: dlapp train {folder.recipe} --resume", highlight=False)
         raise typer.Exit(130) from None
     except OSError as error:
+        if overwrite:
+            raise  # the model that was there is there again
         raise TrainingError(
             f"the run in {folder.path} could not be written: {error}. What it had saved is whole; "
             f"make room and go on with: dlapp train {folder.recipe} --resume"
@@ -156,13 +164,12 @@ def _find_run(what: str | None, name: str | None, changes: dict[str, Any]) -> "t
     import_tensorflow()
     from dlapp.errors import RecipeError
     from dlapp.recipe import Recipe
-    from dlapp.training.callbacks import read_history
     from dlapp.training.model_folder import ModelFolder
 
     if name is not None:
         folder = ModelFolder.find(name)
-    elif what is not None and _is_recipe(what):
-        folder = ModelFolder.find(str(Path(what).parent))
+    elif what is not None and ModelFolder(Path(what).parent).last_state.is_file():
+        folder = ModelFolder(Path(what).parent)
     else:
         default = _default_name(what, _read_recipe(what, changes))
         folder = ModelFolder.find(_newest(default))
@@ -170,11 +177,10 @@ def _find_run(what: str | None, name: str | None, changes: dict[str, Any]) -> "t
         raise RecipeError(f"no run has begun in {folder.path}: there is nothing to go on with. Leave out --resume.")
     before = folder.read_recipe()
     recipe = Recipe.read(folder.recipe, changes)
-    done = len(read_history(folder.history))
-    if recipe.training.epochs < done:
+    if recipe.training.epochs < before.training.epochs:
         raise RecipeError(
-            f"{folder.path} has {done} epochs behind it; it cannot end after {recipe.training.epochs}. "
-            f"Give --epochs {done} or more."
+            f"--epochs may only be raised: the run in {folder.path} has {before.training.epochs}, "
+            f"not {recipe.training.epochs}."
         )
     for key, value in changes.items():
         if key != "training.epochs" and _value(before, key) != _value(recipe, key):

@@ -42,7 +42,10 @@ def _find_model(bundle: Path) -> "keras.Model | None":
 
     provenance = Signature.read(bundle / SIGNATURE).provenance
     folder = ModelFolder(ROOT / provenance["name"])
-    if not folder.signature.is_file() or folder.read_signature().provenance != provenance:
+    if not folder.metrics.is_file():
+        return None
+    trained = {key: value for key, value in provenance.items() if key != "exported_with"}
+    if folder.read_signature().provenance != trained:
         return None
     return folder.load_model()
 

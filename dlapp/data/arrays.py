@@ -8,6 +8,8 @@ import numpy as np
 from dlapp.data.examples import Examples
 from dlapp.errors import SourceError
 
+_LARGEST_WHOLE = 2**53  # beyond it a float64 skips whole numbers
+
 Loaded = tuple[dict[str, Examples], tuple[str, ...], str]
 
 
@@ -27,16 +29,16 @@ def from_arrays(
     """
     flat = {name: _flatten_targets(where, name, *pair) for name, pair in arrays.items()}
     values = np.unique(np.concatenate(list(flat.values())))
-    if names is None or len(names) == 0:
-        labels = tuple(str(value) for value in values.tolist())
+    if names is None:
+        labels = tuple(_decode(where, value) for value in values.tolist())
     else:
-        labels = tuple(_decode(name) for name in names)
-        if values.dtype.kind not in "iu" or values.min() < 0 or values.max() >= len(labels):
-            raise SourceError(
-                f"the labels of {where} must be 0 to {len(labels) - 1}, one for each of its {len(labels)} class names; "
-                f"got {values.min()} to {values.max()}."
-            )
+        labels = _check_names(where, names, values)
         values = np.arange(len(labels))
+    for name in flat.keys() - {"train"} if "train" in flat else ():
+        unknown = np.setdiff1d(flat[name], flat["train"])
+        if len(unknown):
+            label = labels[int(np.searchsorted(values, unknown[0]))]
+            raise SourceError(f"class {label!r} is in the {name} split of {where} but not in its train split.")
     digest = hashlib.sha256()
     parts: dict[str, Examples] = {}
     for name in sorted(arrays):
@@ -51,36 +53,60 @@ def from_arrays(
     return parts, labels, digest.hexdigest()
 
 
+def _check_names(where: str, names: Sequence[object], values: np.ndarray) -> tuple[str, ...]:
+    if not isinstance(names, list | tuple):
+        raise SourceError(f"the class names of {where} must be a list of names; got {names!r}.")
+    labels = tuple(_decode(where, name) for name in names)
+    twice = next((label for label in labels if labels.count(label) > 1), None)
+    if twice is not None:
+        raise SourceError(f"the class names of {where} must differ; {twice!r} stands there twice.")
+    if values.dtype.kind not in "iu" or values.min() < 0 or values.max() >= len(labels):
+        got = f"{values[0]} to {values[-1]}"
+        raise SourceError(
+            f"the labels of {where} must be 0 to {len(labels) - 1}, one for each of its {len(labels)} class names; "
+            f"got {got}."
+        )
+    return labels
+
+
 def _flatten_targets(where: str, split: str, inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    count = len(inputs) if inputs.ndim else 0
     if targets.ndim == 2 and 1 in targets.shape:
         targets = targets.reshape(-1)
-    elif targets.ndim == 2 and len(targets) == len(inputs) and ((targets == 0) | (targets == 1)).all():
+    elif targets.ndim == 2 and len(targets) == count and _is_one_hot(targets):
         targets = targets.argmax(axis=1)
-    if targets.ndim != 1 or len(targets) != len(inputs):
+    if targets.ndim != 1 or len(targets) != count:
         raise SourceError(
-            f"{where} must have one label for each example; {split} has {len(inputs)} examples "
+            f"{where} must have one label for each example; {split} has {count} examples "
             f"and labels of shape {targets.shape}."
         )
     if not len(targets):
         raise SourceError(f"the {split} split of {where} is empty. Give it examples or remove it.")
     if targets.dtype.kind == "f":
-        if not (targets == np.rint(targets)).all():
+        if not (targets == np.rint(targets)).all() or np.abs(targets).max() > _LARGEST_WHOLE:
             raise SourceError(f"the labels of {where} must be whole numbers, one for each class; got fractions or NaN.")
         targets = targets.astype(np.int64)
     return targets.astype(np.int64) if targets.dtype == bool else targets
 
 
+def _is_one_hot(targets: np.ndarray) -> bool:
+    return bool(((targets == 0) | (targets == 1)).all() and (targets.sum(axis=1) == 1).all())
+
+
 def _check_inputs(where: str, split: str, inputs: np.ndarray) -> np.ndarray:
     if inputs.dtype.kind not in "fiub":
         raise SourceError(f"the examples of {where} must be numbers; {split} has {inputs.dtype}.")
+    if inputs.ndim == 2:
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is named
+            inputs = inputs.astype(np.float32)
     if inputs.dtype.kind == "f" and not np.isfinite(inputs).all():
         bad = int(np.argwhere(~np.isfinite(inputs.reshape(len(inputs), -1)).all(axis=1))[0, 0])
         raise SourceError(f"{where} holds NaN or infinity, first in example {bad} of {split}. Repair or remove it.")
-    if inputs.ndim == 2:
-        return inputs.astype(np.float32)
+    if inputs.ndim == 2 and inputs.shape[1]:
+        return inputs
     if inputs.ndim == 3:
         inputs = inputs[..., np.newaxis]
-    if inputs.ndim != 4 or inputs.shape[3] not in (1, 3, 4):
+    if inputs.ndim != 4 or inputs.shape[3] not in (1, 3, 4) or 0 in inputs.shape:
         raise SourceError(
             f"pictures must be (n, height, width) or (n, height, width, 1, 3 or 4 channels) and rows (n, columns); "
             f"{split} of {where} has {inputs.shape}."
@@ -92,9 +118,10 @@ def _check_inputs(where: str, split: str, inputs: np.ndarray) -> np.ndarray:
 
 def _to_uint8(where: str, split: str, inputs: np.ndarray) -> np.ndarray:
     low, high = inputs.min(), inputs.max()
-    if inputs.dtype.kind == "f" and low >= 0 and high <= 1:
-        return np.rint(inputs * 255).astype(np.uint8)
-    if low >= 0 and high <= 255:
+    fractions = inputs.dtype.kind in "fb"
+    if fractions and low >= 0 and high <= 1:
+        return np.rint(inputs * np.float64(255)).astype(np.uint8)
+    if low >= 0 and high <= 255 and not (fractions and high < 2):  # a little more than 1 is neither
         return np.rint(inputs).astype(np.uint8)
     raise SourceError(
         f"pictures must hold 0 to 255 (or 0 to 1 as fractions): a bundle takes uint8; {split} of {where} holds "
@@ -102,5 +129,8 @@ def _to_uint8(where: str, split: str, inputs: np.ndarray) -> np.ndarray:
     )
 
 
-def _decode(name: object) -> str:
-    return name.decode() if isinstance(name, bytes) else str(name)
+def _decode(where: str, name: object) -> str:
+    try:
+        return name.decode() if isinstance(name, bytes) else str(name)
+    except UnicodeDecodeError as error:
+        raise SourceError(f"the class names of {where} must be UTF-8; got {name!r}.") from error

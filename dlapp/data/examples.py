@@ -121,8 +121,9 @@ def split(
     own = tuple(name for name in SPLITS if name in parts) if len(parts) > 1 else ()
     fractions = {name: size for name, size in (("test", test), ("dev", dev)) if name not in parts}
     total = len(parts["train"])
-    for name, fraction in fractions.items():
+    if fractions:
         _check_enough(source, parts["train"], labels, len(fractions) + 1)
+    for name, fraction in fractions.items():
         parts["train"], parts[name] = _draw(parts["train"], round(fraction * total), seed, source)
     for name, part in parts.items():
         if not len(part):
@@ -154,20 +155,21 @@ def with_labels(examples: Examples, found: Sequence[str], wanted: Sequence[str],
 
 def _check_enough(source: str, examples: Examples, labels: tuple[str, ...], needed: int) -> None:
     counts = np.bincount(examples.targets, minlength=len(labels))
-    if counts.min() < min(needed, 2):
+    if counts.min() < needed:
         rarest = int(counts.argmin())
         raise SourceError(
             f"class {labels[rarest]!r} of {source} has {counts[rarest]} examples in train; "
-            "splitting by class needs at least 2. Add examples, leave the class out, or bring your own dev and test."
+            f"splitting by class needs at least {needed}. Add some, leave the class out, or bring dev and test."
         )
 
 
 def _draw(examples: Examples, size: int, seed: int, source: str) -> tuple[Examples, Examples]:
     from sklearn.model_selection import train_test_split
 
-    classes = len(np.unique(examples.targets))
+    counts = np.bincount(examples.targets)
+    classes = int(np.count_nonzero(counts))
     size = max(size, classes)  # one of each class at the least
-    if len(examples) - size < classes:
+    if len(examples) - size < classes or counts[counts > 0].min() < 2:
         raise SourceError(
             f"{source} has {len(examples)} examples of {classes} classes left to split, too few for one of each "
             "class on both sides. Add examples or bring your own dev and test."

@@ -1,6 +1,7 @@
 """Picture files: one folder a class, with or without ``train/``, ``val/`` and ``test/`` above.
 
-Only names and headers are read here; a set may be far larger than memory.
+Every file is read once, for its header and the hash of the source, but none is decoded or kept: a set
+may be far larger than memory.
 """
 
 import hashlib
@@ -29,7 +30,7 @@ _NAMED_IN_AN_ERROR = 5
 
 
 def load(rest: str, *, channels: int | None = None) -> Loaded:
-    """Lists the pictures below a folder and looks at the header of each.
+    """Lists the pictures below a folder, looks at the header of each and hashes them all.
 
     Args:
         rest: the folder.
@@ -74,11 +75,7 @@ def _list_classes(top: Path) -> dict[str, list[Path]]:
         raise SourceError(f"{top} must hold one folder for each class, with the pictures of the class in it.")
     classes = {}
     for folder in folders:
-        files = sorted(
-            path
-            for path in folder.rglob("*")
-            if path.suffix.lower() in pictures.SUFFIXES and not path.name.startswith(".")
-        )
+        files = pictures.below(folder)
         if not files:
             raise SourceError(
                 f"class {folder.name!r} has no pictures: {folder} holds no {', '.join(sorted(pictures.SUFFIXES))}. "

@@ -50,7 +50,7 @@ def measure(
     if scale != "standardize":
         return dataclasses.replace(unscaled, scale=scale)
     scaler = StandardScaler()
-    for images, _ in Pipeline(train, unscaled).batches(batch_size=256).as_numpy_iterator():
+    for images, _ in Pipeline(train, unscaled, cache_bytes=0).batches(batch_size=256).as_numpy_iterator():
         scaler.partial_fit(images.reshape(-1, train.channels).astype(np.float64))
     mean, variance = _moments(scaler)
     return dataclasses.replace(unscaled, scale="standardize", mean=mean, variance=variance)

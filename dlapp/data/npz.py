@@ -1,6 +1,8 @@
 """NumPy archives: ``x_train``, ``y_train``, ``x_test``, ``y_test``, or ``x`` and ``y``."""
 
 import zipfile
+import zlib
+from pathlib import Path
 
 import numpy as np
 
@@ -24,11 +26,11 @@ def load(file: str) -> Loaded:
         SourceError: the file cannot be read or has no such names.
     """
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        with Path(file).open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
             content = {key.lower(): archive[key] for key in archive.files}
     except FileNotFoundError:
         raise SourceError(f"{file} does not exist.") from None
-    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise SourceError(f"{file} is not an npz file that can be read ({error}).") from error
     arrays: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for word, split in {"": "train", **_SPLITS}.items():

@@ -6,6 +6,7 @@ import functools
 import math
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -20,10 +21,14 @@ _NAMED_IN_AN_ERROR = 5
 
 
 def cache_limit() -> int:
-    """Bytes that one split may take in memory once resized: an eighth of the machine's, where it is known."""
+    """Bytes that one split may take once resized: an eighth of the memory of the machine or the container."""
     if not hasattr(os, "sysconf"):  # Windows
         return 2 * 1024**3
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 8
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    container = Path("/sys/fs/cgroup/memory.max")
+    if container.is_file() and (limit := container.read_text().strip()).isdecimal():
+        memory = min(memory, int(limit))
+    return memory // 8
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -157,8 +162,12 @@ def _unreadable(examples: Examples) -> Iterator[str]:
     for index in range(len(examples)):
         try:
             examples.read(index)
+            if examples.plain[index]:  # TensorFlow is stricter than Pillow about the end of a file
+                _decode(tf.constant(examples.inputs[index]), tf.constant(True), examples.channels)
         except UnreadablePicture as error:
             yield str(error)
+        except tf.errors.InvalidArgumentError:
+            yield f"{examples.inputs[index]} is damaged: its end is missing. Save it again or leave it out."
 
 
 def _decode(path: tf.Tensor, plain: tf.Tensor, channels: int) -> tf.Tensor:

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from dlapp.signature import Preprocessing
 
-_EPSILON = 1e-7  # a constant channel has no variance; Keras's Normalization adds no more either
+_CONSTANT = 1e-14  # variance of a column that never changed in train; it is not divided, as in scikit-learn
 
 
 def resize(images: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
@@ -27,7 +27,8 @@ def scale(values: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
     if preprocessing.scale == "unit":
         return values / 255.0
     if preprocessing.scale == "standardize":
-        deviation = np.maximum(np.sqrt(preprocessing.variance), _EPSILON).astype(np.float32)
+        variance = np.array(preprocessing.variance)
+        deviation = np.sqrt(np.where(variance > _CONSTANT, variance, 1.0)).astype(np.float32)
         return (values - np.array(preprocessing.mean, np.float32)) / deviation
     return values
 

@@ -20,7 +20,7 @@ def load(source: str, *, dev: float = 0.15, test: float = 0.15, seed: int = 0, c
     """Reads a source into train, dev and test.
 
     Splits that the source brings are used; the others are drawn from its train, stratified by class.
-    Arrays are read into memory; of picture files only the headers are looked at.
+    Arrays are read into memory; picture files are hashed, and decoded later.
 
     Args:
         source: ``scheme:rest``, or a path that is recognised by what it holds.
@@ -47,6 +47,8 @@ def parse(source: str) -> tuple[str, str]:
         UnknownName: the scheme, or the name of an embedded set, is unknown.
         SourceError: nothing is there, or the scheme needs a path.
     """
+    if not source:
+        raise SourceError("a source must be named: `dlapp list sources` explains them.")
     scheme, colon, rest = source.partition(":")
     if scheme in SOURCES:
         needs_path = ":" in SOURCES[scheme][1]
@@ -67,8 +69,8 @@ def _recognise(path: Path) -> str:
     if path.is_dir():
         return "idx" if any(path.glob("*idx*-ubyte*")) else "folder"
     suffixes = {".h5": "h5", ".hdf5": "h5", ".npz": "npz"}
-    if path.suffix in suffixes:
-        return suffixes[path.suffix]
+    if path.suffix.lower() in suffixes:
+        return suffixes[path.suffix.lower()]
     raise SourceError(
         f"{path} is not recognised as a source by its name. Write {', '.join(how for _, how, _ in SOURCES.values())}."
     )

@@ -3,19 +3,21 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+import dlapp
 from dlapp import signature as signatures
 from dlapp.architectures.heads import with_probabilities
-from dlapp.errors import AlreadyExists, ParityError
+from dlapp.errors import AlreadyExists, ParityError, UnknownName
 from dlapp.exporting import onnx_file, parity, readme, saved_model
 from dlapp.exporting.graph import serving_function
 from dlapp.files import replacing_folder, sha256, write_text
 from dlapp.inference.bundle import ONNX, SIGNATURE
+from dlapp.recipe import Format
 from dlapp.signature import Preprocessing, Signature
 
 
@@ -51,14 +53,18 @@ def export(
     Raises:
         ParityError: a runtime gives another answer.
         BundleError: the network has no such form.
+        UnknownName: ``formats`` names something else, or nothing.
         AlreadyExists: ``folder`` is something else than a bundle.
         ValueError: ``labels`` or ``samples`` do not fit the model.
     """
     folder = Path(folder)
     if folder.exists() and not (folder / SIGNATURE).is_file():
         raise AlreadyExists(f"{folder} is not a bundle and is not overwritten. Choose another name.")
+    unknown = [name for name in formats if name not in get_args(Format)]
+    if unknown or not formats:
+        raise UnknownName("format", unknown[0] if unknown else "", get_args(Format))
     facts = {"name": folder.name, "architecture": model.name, **(provenance or {})}
-    facts["versions"] = {"keras": keras.__version__, **facts.get("versions", {})}
+    facts["exported_with"] = {"dlapp": dlapp.__version__, "keras": keras.__version__, "tensorflow": tf.__version__}
     signature = signatures.classification(tuple(labels), preprocessing, facts)
     _check_labels(model, signature)
     if not len(samples):

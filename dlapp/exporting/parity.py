@@ -98,6 +98,8 @@ def verify(folder: str | Path, runtimes: Iterable[str] | None = None, *, model: 
     check_files(folder, signature)
     loaders = _loaders(folder, signature, model)
     chosen = list(loaders) if runtimes is None else list(runtimes)
+    if not chosen:
+        raise BundleError(f"{folder} was to be run by nothing: name a runtime ({', '.join(loaders)}).")
     for name in chosen:
         if name not in RUNTIMES:
             raise UnknownName("runtime", name, RUNTIMES)
@@ -105,7 +107,7 @@ def verify(folder: str | Path, runtimes: Iterable[str] | None = None, *, model: 
             raise BundleError(f"{folder} cannot be run by {name}: it needs {RUNTIMES[name]}, which is not there.")
     cases = read_samples(folder, signature)
     results = tuple(_replay(name, loaders[name], signature, cases) for name in chosen)
-    reference = f"keras {signature.provenance['versions']['keras']}"
+    reference = f"keras {signature.provenance['exported_with']['keras']}"
     parity = Parity(reference, results, tuple(inputs.shape for inputs, _ in cases))
     write_json(folder / PARITY, parity.to_dict())
     return parity

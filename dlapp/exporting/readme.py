@@ -89,7 +89,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 {imports}
-labels = json.loads(Path("saved_model/1/assets/signature.json").read_text())["labels"]
+labels = json.loads(Path("saved_model/1/assets/signature.json").read_text("utf-8"))["labels"]
 model = tf.saved_model.load("saved_model/1")
 {read}
 probabilities = model.signatures["serving_default"]({input}=tf.constant({input}))["probabilities"].numpy()

@@ -12,6 +12,7 @@ from dlapp.errors import DlappError, SourceError, UnreadablePicture
 from dlapp.inference.bundle import Bundle
 
 _BATCH = 32
+_BATCH_BYTES = 32 * 2**20  # photographs go alone: inside the graph they are floats
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +40,7 @@ def expand(inputs: Sequence[str]) -> list[Path]:
     for given in inputs:
         path = Path(given)
         if path.is_dir():
-            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in pictures.SUFFIXES)
+            found = pictures.below(path)
             if not found:
                 raise SourceError(f"{given} holds no pictures ({', '.join(sorted(pictures.SUFFIXES))}).")
             files += found
@@ -66,8 +67,7 @@ def predict(bundle: Bundle, files: Iterable[Path], *, top: int = 1) -> Iterator[
     read = _read_pictures if bundle.signature.preprocessing.size is not None else _read_rows
     waiting: list[tuple[str, np.ndarray]] = []
     for name, value, error in read(bundle, files):
-        full = len(waiting) == _BATCH or (waiting and (value is None or value.shape != waiting[0][1].shape))
-        if full:
+        if waiting and (value is None or value.shape != waiting[0][1].shape or _is_full(waiting)):
             yield from _answer(bundle, waiting, top)
             waiting = []
         if value is None:
@@ -76,6 +76,10 @@ def predict(bundle: Bundle, files: Iterable[Path], *, top: int = 1) -> Iterator[
             waiting.append((name, value))
     if waiting:
         yield from _answer(bundle, waiting, top)
+
+
+def _is_full(waiting: Sequence[tuple[str, np.ndarray]]) -> bool:
+    return len(waiting) == _BATCH or (len(waiting) + 1) * waiting[0][1].nbytes > _BATCH_BYTES
 
 
 def _answer(bundle: Bundle, inputs: Sequence[tuple[str, np.ndarray]], top: int) -> Iterator[Prediction]:

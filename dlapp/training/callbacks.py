@@ -28,6 +28,7 @@ class Checkpoint(keras.callbacks.ModelCheckpoint):
         super().__init__(str(self._beside), verbose=0, **options)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._beside.unlink(missing_ok=True)  # half a file of a process that was killed
         try:
             super().on_epoch_end(epoch, logs)
             if self._beside.exists():

@@ -48,11 +48,12 @@ def build(recipe: Recipe, input_shape: tuple[int, ...], classes: int) -> keras.M
         model = make(input_shape, **options)
     except (ValueError, TypeError) as error:
         raise RecipeError(f"{recipe.architecture} cannot be built on {input_shape}: {error}") from error
-    if model.output_shape[1:] not in ((classes,), (1,)):
+    if model.output_shape[1:] not in ((classes,), (1,) if classes == 2 else ()):
         raise RecipeError(
             f"the data have {classes} classes; {recipe.architecture} gives {model.output_shape[1:]}. "
             "Remove classes and include_top from architecture_options."
         )
+    gives_logits(model)  # refuses other activations
     return model
 
 

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 import dlapp
+from dlapp import pictures
 from dlapp import signature as signatures
 from dlapp.architectures.heads import with_probabilities
 from dlapp.data import Examples
@@ -20,6 +21,8 @@ from dlapp.training.model_folder import ModelFolder, load_keras
 from dlapp.training.preparing import Run
 
 _SAMPLES = 8
+_CANDIDATES = 32
+_SAMPLE_SIDE = 512  # pixels: a bundle carries the samples
 _LIBRARIES = ("keras", "tensorflow", "numpy", "scikit-learn", "pillow")
 
 
@@ -46,8 +49,7 @@ def finish(run: Run, folder: ModelFolder) -> dict[str, np.ndarray]:
         "own_splits": list(run.data.own_splits),
     }
     signature = signatures.classification(run.data.labels, run.preprocessing, _provenance(run, folder, metrics))
-    with naming_unreadable(run.data.test):
-        write_samples(folder, run.data.test)
+    write_samples(folder, run.data.test)
     signature.write(folder.signature)
     seconds = sum(row["seconds"] for row in read_history(folder.history))
     run.recipe.write(
@@ -61,15 +63,17 @@ def finish(run: Run, folder: ModelFolder) -> dict[str, np.ndarray]:
 
 def predict(network: keras.Model, examples: Examples, preprocessing: signatures.Preprocessing) -> np.ndarray:
     """What ``with_probabilities`` gives in inference mode, in the order of ``examples``: (n, classes) float32."""
-    batches = Pipeline(examples, preprocessing).batches(256)
+    batches = Pipeline(examples, preprocessing, cache_bytes=0).batches(64)  # read once
     return np.asarray(network.predict(batches.map(lambda inputs, _: inputs), verbose=0))
 
 
 def write_samples(folder: ModelFolder, examples: Examples) -> None:
-    """A few raw inputs of one shape, from the beginning of ``examples``."""
+    """A few raw inputs of one shape, from the beginning of ``examples``; photographs are made smaller."""
     samples: list[np.ndarray] = []
-    for index in range(len(examples)):
+    for index in range(min(len(examples), _CANDIDATES)):
         candidate = examples.read(index)
+        if examples.channels:
+            candidate = pictures.shrink(candidate, _SAMPLE_SIDE)
         if not samples or candidate.shape == samples[0].shape:
             samples.append(candidate)
         if len(samples) == _SAMPLES:

@@ -163,10 +163,31 @@ def test_resume_finds_the_newest_run_and_may_raise_the_epochs(dlapp, rows):
     assert len(history(rows / "models/logistic_unit-rows-2")) == 4
     status, _, err = dlapp(*resumed, 3)
     assert status == 2
-    assert "has 4 epochs behind it" in err
+    assert "--epochs may only be raised" in err
     status, _, err = dlapp(*resumed, 5, "--learning-rate", 0.5)
     assert status == 2
     assert "a resumed run keeps its recipe; training.learning_rate" in err
+
+
+def test_a_failed_successor_leaves_the_model_that_it_was_to_replace(dlapp, rows, monkeypatch):
+    train(dlapp, "--name", "a")
+    before = read(rows / "models/a")
+    status, _, err = train(dlapp, "--name", "a", "--resume", "--overwrite")
+    assert status == 2
+    assert "give one of the two" in err
+    interrupt_in_epoch(monkeypatch, 2, TrainingDiverged("the loss became nan in epoch 2."))
+    assert train(dlapp, "--name", "a", "--overwrite")[0] == 2
+    assert read(rows / "models/a") == before
+    assert [path.name for path in (rows / "models").iterdir()] == ["a"]
+
+
+def test_a_recipe_beside_no_run_resumes_the_run_that_it_began(dlapp, rows, monkeypatch):
+    (rows / "mine.toml").write_text('architecture = "logistic_unit"\ndata = "npz:rows.npz"\n[training]\nepochs = 3\n')
+    with monkeypatch.context() as patched:
+        interrupt_in_epoch(patched, 2, KeyboardInterrupt())
+        assert dlapp("train", "mine.toml")[0] == 130
+    assert dlapp("train", "mine.toml", "--resume")[0] == 0
+    assert len(history(rows / "models/mine")) == 3
 
 
 def test_resume_needs_a_run(dlapp, rows):
@@ -222,6 +243,17 @@ def test_evaluate_agrees_with_the_run_and_takes_other_data(dlapp, copy_of_traine
     status, _, err = dlapp("evaluate", "stripes", "--data", "folder:others")
     assert status == 2
     assert "has the class 'sideways'" in err
+
+
+def test_evaluate_refuses_data_that_changed_or_do_not_fit(dlapp, copy_of_trained):
+    np.savez("colour.npz", x=np.zeros((40, 9, 9, 3), np.uint8), y=["above", "below"] * 20)
+    status, _, err = dlapp("evaluate", "stripes", "--data", "npz:colour.npz")
+    assert status == 2
+    assert "image must be uint8 of ('batch', 'height', 'width', 1)" in err
+    shutil.copy("pictures/above/00.png", "pictures/above/new.png")
+    status, _, err = dlapp("evaluate", "stripes")
+    assert status == 2
+    assert "has changed since models/stripes was trained" in err
 
 
 def test_an_unknown_model_suggests_the_nearest(dlapp, copy_of_trained):

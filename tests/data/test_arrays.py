@@ -81,6 +81,7 @@ INPUTS = {
     "grey": (GREY, GREY[..., np.newaxis]),
     "8-bit fractions": (X / 255, X),
     "8-bit in float32": ((X / 255).astype(np.float32), X),
+    "fractions below a level": (np.clip(X - 0.4, 0, None) / 255, X),
     "0 to 255 in floats": (X.astype(np.float32), X),
     "int64": (X.astype(np.int64), X),
     "4 channels": (np.concatenate([X, X[..., :1]], axis=3), np.concatenate([X, X[..., :1]], axis=3)),
@@ -91,10 +92,10 @@ INPUTS = {
 
 @pytest.mark.parametrize(("stored", "expected"), INPUTS.values(), ids=INPUTS)
 def test_inputs_become_uint8_pictures_or_float32_rows(tmp_path, stored, expected):
-    train = load(npz(tmp_path, x_train=stored, y_train=Y, x_test=stored, y_test=Y)).test
-    assert train.inputs.dtype == expected.dtype
-    np.testing.assert_array_equal(train.inputs, expected)
-    assert train.channels == (0 if expected.ndim == 2 else expected.shape[3])
+    test = load(npz(tmp_path, x_train=stored, y_train=Y, x_test=stored, y_test=Y)).test
+    assert test.inputs.dtype == expected.dtype
+    np.testing.assert_array_equal(test.inputs, expected)
+    assert test.channels == (0 if expected.ndim == 2 else expected.shape[3])
 
 
 OVERSHOT = np.linspace(0, 1.0001, X.size).reshape(X.shape)  # as resizing by splines leaves it

@@ -1,5 +1,6 @@
 """Splitting: stratified, seeded, disjoint, complete; and what is too small to split."""
 
+import contextlib
 import dataclasses
 
 import numpy as np
@@ -63,6 +64,14 @@ def test_a_tiny_class_reaches_train(counts, seed):
     assert np.bincount(data.train.targets, minlength=len(counts)).min() >= 1
     assert sum(map(len, data.splits().values())) == sum(counts)
     assert min(map(len, data.splits().values())) >= len(counts)
+
+
+@pytest.mark.parametrize(("dev", "test"), [(0.2, 0.6), (0.1, 0.5), (0.3, 0.3), (0.4, 0.4)])
+def test_large_fractions_of_a_tiny_class_are_drawn_or_refused(dev, test):
+    for count in range(6, 20):
+        with contextlib.suppress(SourceError):  # scikit-learn's ValueError must not get through
+            data = drawn({"train": examples((count, 3))}, 2, dev=dev, test=test)
+            assert np.bincount(data.train.targets, minlength=2).min() >= 1
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,11 @@ def test_npz_keeps_its_own_splits(tmp_path, names):
     assert len(data.train) + len(data.dev) == 40
 
 
+def test_labels_may_be_words_of_bytes(tmp_path):
+    np.savez(tmp_path / "a.npz", x=images(), y=np.array([b"cat", b"dog"] * 15))
+    assert load(str(tmp_path / "a.npz")).labels == ("cat", "dog")
+
+
 def test_npz_takes_rows_one_hot_labels_grey_pictures_and_fractions(tmp_path):
     np.savez(tmp_path / "rows.npz", X=np.eye(30, 4), Y=np.eye(3)[labels()])
     rows = load(str(tmp_path / "rows.npz"))
@@ -249,6 +254,8 @@ WRONG = {
         broken_npz(x_train=images(), y_train=labels(), x_test=images(size=7), y_test=labels()),
         "examples of one shape",
     ),
+    "npz with two classes an example": (broken_npz(x=images(), y=np.ones((30, 2), int)), "labels of shape .30, 2."),
+    "npz of 0 bytes": (lambda root: (root / "a.npz").touch() or f"npz:{root}/a.npz", "not an npz file"),
     "npz that is text": (lambda root: (root / "a.npz").write_text("x") and f"npz:{root}/a.npz", "not an npz file"),
     "h5 that is text": (lambda root: (root / "a.h5").write_text("x") and f"h5:{root}/a.h5", "not an HDF5 file"),
 }
