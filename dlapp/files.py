@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dlapp.errors import AlreadyExists, UnknownName
+from dlapp.errors import AlreadyExists, DlappError, UnknownName
 
 
 @contextlib.contextmanager
@@ -70,6 +70,17 @@ def next_free(folder: Path) -> Path:
         number += 1
         candidate = folder.with_name(f"{folder.name}-{number}")
     return candidate
+
+
+def below(root: Path, name: str) -> Path:
+    """``root / name``.
+
+    Raises:
+        DlappError: ``name`` is not the name of a folder, but a path, hidden or empty.
+    """
+    if not name or Path(name).name != name or name.startswith("."):
+        raise DlappError(f"a name is one word without slashes, the name of a folder below {root}/; got {name!r}.")
+    return root / name
 
 
 def find_folder(name: str, *, kind: str, root: str, holds: str) -> Path:

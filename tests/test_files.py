@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dlapp import files
-from dlapp.errors import AlreadyExists, UnknownName
+from dlapp.errors import AlreadyExists, DlappError, UnknownName
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 FAILURES = [
@@ -196,3 +196,10 @@ def test_what_was_moved_aside_comes_back_if_its_successor_fails(target):
         (target / "a.txt").write_text("after")
     assert tree(target.parent) == {"net/a.txt": "after"}
     assert list(target.parent.iterdir()) == [target], "nothing is left beside it"
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "", ".", "..", ".hidden", "/tmp/x"])
+def test_a_name_stays_below_its_root(name):
+    with pytest.raises(DlappError, match="one word without slashes"):
+        files.below(Path("models"), name)
+    assert files.below(Path("models"), "a.b-2") == Path("models/a.b-2")

@@ -22,11 +22,12 @@ def command(
 
     import_tensorflow()
     from dlapp.cli.verify import print_parity
+    from dlapp.files import below
     from dlapp.inference.bundle import ROOT
     from dlapp.training.model_folder import ModelFolder
 
     folder = ModelFolder.find(model)
-    bundle = ROOT / (name or folder.path.resolve().name)
+    bundle = below(ROOT, folder.path.resolve().name if name is None else name)
     parity = export_folder(folder, bundle, to)
     if as_json:
         print_json({"bundle": str(bundle), **parity.to_dict()})

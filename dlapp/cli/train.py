@@ -144,10 +144,10 @@ def _new_folder(name: str | None, default: str, *, overwrite: bool) -> "ModelFol
 
     import_tensorflow()
     from dlapp.errors import AlreadyExists
-    from dlapp.files import next_free
+    from dlapp.files import below, next_free
     from dlapp.training.model_folder import ROOT, ModelFolder
 
-    path = ROOT / (name or default)
+    path = below(ROOT, default if name is None else name)
     if overwrite or not path.exists():
         return ModelFolder(path)
     if name is None:
