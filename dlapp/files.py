@@ -126,7 +126,9 @@ def moved_aside(folder: Path, *, holds: str) -> Iterator[None]:
         yield
     except Exception:
         shutil.rmtree(folder, ignore_errors=True)
-        aside.replace(folder)
+        aside.replace(folder)  # if that fails too, the old one is still aside
         raise
-    finally:
+    except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)

@@ -7,6 +7,7 @@ transparent drawing means the same to both.
 import dataclasses
 import struct
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,11 +30,18 @@ _FORMATS = {
     ".tiff": "TIFF",
     ".webp": "WEBP",
 }
+_NAMED_IN_AN_ERROR = 5
 SUFFIXES = frozenset(_FORMATS)
 MAX_PIXELS = 89_478_485  # from here on Pillow too suspects a decompression bomb
 _ORIENTATION = 0x0112  # the EXIF tag
 _DAMAGED_EXIF = (SyntaxError, ValueError, TypeError, KeyError, OSError, struct.error)
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+def name_some(reasons: Sequence[str]) -> str:
+    """The first few of many reasons, one a line, and how many more there are."""
+    more = len(reasons) - _NAMED_IN_AN_ERROR
+    return "\n".join(reasons[:_NAMED_IN_AN_ERROR]) + (f"\n... and {more} more." if more > 0 else "")
 
 
 def below(folder: Path) -> list[Path]:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from dlapp.exporting.parity import Parity
     from dlapp.training.model_folder import ModelFolder
 
@@ -37,7 +39,7 @@ def command(
     print(f"Next: dlapp predict {bundle.name} PICTURE...")
 
 
-def export_folder(folder: "ModelFolder", bundle: "str | object", to: str | None = None) -> "Parity":
+def export_folder(folder: "ModelFolder", bundle: "Path", to: str | None = None) -> "Parity":
     """Exports the model of a run, in the formats of ``to`` or else of its recipe."""
     from dlapp import exporting
 
@@ -45,7 +47,7 @@ def export_folder(folder: "ModelFolder", bundle: "str | object", to: str | None 
     signature = folder.read_signature()
     return exporting.export(
         folder.load_model(),
-        str(bundle),
+        bundle,
         labels=signature.labels,
         preprocessing=signature.preprocessing,
         samples=folder.read_samples(),

@@ -26,7 +26,6 @@ _SPLITS = {
     "test": "test",
     "testing": "test",
 }
-_NAMED_IN_AN_ERROR = 5
 
 
 def load(rest: str, *, channels: int | None = None) -> Loaded:
@@ -104,10 +103,8 @@ def _read_headers(
                 for column, value in zip(listed[split], (path, labels.index(label), header), strict=True):
                     column.append(value)  # pyright: ignore[reportArgumentType]
     if unreadable:
-        more = len(unreadable) - _NAMED_IN_AN_ERROR
         raise SourceError(
-            "\n".join(unreadable[:_NAMED_IN_AN_ERROR])
-            + (f"\n... and {more} more." if more > 0 else "")
+            pictures.name_some(unreadable)
             + f"\n{len(unreadable)} of the files in {root} cannot be used: repair or remove them."
         )
     if channels is None:

@@ -17,8 +17,6 @@ from dlapp.data.preprocessing import preprocess, resize, scale
 from dlapp.errors import SourceError, UnreadablePicture
 from dlapp.signature import Preprocessing
 
-_NAMED_IN_AN_ERROR = 5
-
 
 def cache_limit() -> int:
     """Bytes that one split may take once resized: an eighth of the memory of the machine or the container."""
@@ -153,9 +151,7 @@ def naming_unreadable(*parts: Examples) -> Iterator[None]:
         found = [message for part in parts if part.are_files for message in _unreadable(part)]
         if not found:
             raise
-        more = len(found) - _NAMED_IN_AN_ERROR
-        named = "\n".join(found[:_NAMED_IN_AN_ERROR]) + (f"\n... and {more} more." if more > 0 else "")
-        raise SourceError(f"{named}\nRepair or remove them and train again.") from error
+        raise SourceError(f"{pictures.name_some(found)}\nRepair or remove them and train again.") from error
 
 
 def _unreadable(examples: Examples) -> Iterator[str]:
