@@ -16,9 +16,33 @@ from dlapp.files import write_text
 from dlapp.signature import Scale
 
 Optimizer = Literal["gradient_descent", "momentum", "nesterov", "rmsprop", "adam", "adamw"]
-Schedule = Literal["constant", "cosine"]
+Schedule = Literal["constant", "step", "exponential", "inverse_time", "cosine", "plateau"]
 Format = Literal["savedmodel", "onnx"]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+# what each takes beside the learning rate, with the value where the recipe has none
+OPTIMIZERS: Mapping[str, Mapping[str, float]] = {
+    "gradient_descent": {},
+    "momentum": {"momentum": 0.9},
+    "nesterov": {"momentum": 0.9},
+    "rmsprop": {"rho": 0.9, "momentum": 0.0, "epsilon": 1e-7},
+    "adam": {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
+    "adamw": {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7, "weight_decay": 0.004},
+}
+SCHEDULES: Mapping[str, Mapping[str, float]] = {
+    "constant": {},
+    "step": {"decay_rate": 0.5, "decay_epochs": 10},
+    "exponential": {"decay_rate": 0.95, "decay_epochs": 1},
+    "inverse_time": {"decay_rate": 0.1, "decay_epochs": 1},
+    "cosine": {},
+    "plateau": {"decay_rate": 0.5, "decay_epochs": 5},
+}
+
+
+def _options(table: Mapping[str, Mapping[str, float]]) -> set[str]:
+    """The names of all the parameters in ``OPTIMIZERS`` or ``SCHEDULES``."""
+    return {name for options in table.values() for name in options}
 
 
 class _Table(pydantic.BaseModel):
@@ -57,11 +81,18 @@ class Preprocessing(_Table):
 
 
 class Split(_Table):
-    """Fractions of the examples; used only where the source has no such split of its own."""
+    """How train, dev and test come about.
+
+    Attributes:
+        dev, test: fractions of the examples; used only where the source has no such split of its own.
+        seed: decides which examples.
+        own: False joins the splits that a source brings and draws all of them anew.
+    """
 
     dev: Annotated[float, Field(gt=0, lt=1)] = 0.15
     test: Annotated[float, Field(gt=0, lt=1)] = 0.15
     seed: Seed = 0
+    own: bool = True
 
     @pydantic.model_validator(mode="after")
     def _leaves_something_to_train_on(self) -> Self:
@@ -75,12 +106,21 @@ class Training(_Table):
 
     Attributes:
         epochs: passes over the training examples.
-        batch_size: examples a step; ``"all"`` is batch gradient descent.
-        optimizer: ``momentum`` and ``nesterov`` have momentum 0.9; the others have Keras's defaults.
-        learning_rate: at the start.
-        schedule: ``cosine`` falls to 0 over all the epochs.
-        l2: weight of the sum of squared kernel weights in the loss.
-        dropout: the fraction of units dropped before the classifier, in architectures that drop.
+        batch_size: examples a step; 1 is stochastic, ``"all"`` batch gradient descent.
+        optimizer: its parameters are the next keys; where they are left out they are those of ``OPTIMIZERS``.
+        momentum, rho, beta_1, beta_2, epsilon, weight_decay: as Keras's optimizers name them.
+        learning_rate: at the start, or after the warm-up.
+        schedule: with t counted in epochs: ``step`` multiplies the rate by ``decay_rate`` every
+            ``decay_epochs``; ``exponential`` is rate * decay_rate ** (t / decay_epochs);
+            ``inverse_time`` is rate / (1 + decay_rate * t / decay_epochs); ``cosine`` falls to 0 over all the
+            epochs; ``plateau`` multiplies by ``decay_rate`` after ``decay_epochs`` without a lower dev loss.
+        decay_rate, decay_epochs: of the schedule; where they are left out they are those of ``SCHEDULES``.
+        warmup_epochs: the rate first rises from 0 in a straight line; may be a fraction of an epoch.
+        clip_norm: gradients are scaled down to this norm, taken over all weights.
+        clip_value: no entry of a gradient is larger than this.
+        l1, l2: weight of the sum of absolute, of squared kernel weights in the loss.
+        dropout: the fraction of units dropped in architectures that drop; a list has one for each layer.
+        class_weights: ``"balanced"`` weighs every class by the inverse of its frequency; or a weight for each label.
         early_stopping: epochs without a lower dev loss before training stops; 0 is never.
         seed: of initial weights, order of examples, dropout and augmentation.
     """
@@ -88,11 +128,92 @@ class Training(_Table):
     epochs: pydantic.PositiveInt = 30
     batch_size: pydantic.PositiveInt | Literal["all"] = 64
     optimizer: Optimizer = "adam"
+    momentum: Fraction | None = None
+    rho: Fraction | None = None
+    beta_1: Fraction | None = None
+    beta_2: Fraction | None = None
+    epsilon: pydantic.PositiveFloat | None = None
+    weight_decay: pydantic.NonNegativeFloat | None = None
     learning_rate: pydantic.PositiveFloat = 0.002
     schedule: Schedule = "cosine"
+    decay_rate: pydantic.PositiveFloat | None = None
+    decay_epochs: pydantic.PositiveInt | None = None
+    warmup_epochs: pydantic.NonNegativeFloat = 0.0
+    clip_norm: pydantic.PositiveFloat | None = None
+    clip_value: pydantic.PositiveFloat | None = None
+    l1: pydantic.NonNegativeFloat = 0.0
     l2: pydantic.NonNegativeFloat = 0.0
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    dropout: Fraction | tuple[Fraction, ...] = 0.0
+    class_weights: Literal["balanced"] | dict[str, pydantic.PositiveFloat] | None = None
     early_stopping: pydantic.NonNegativeInt = 10
+    seed: Seed = 0
+
+    @pydantic.model_validator(mode="after")
+    def _parameters_belong_together(self) -> Self:
+        for chosen, table in ((self.optimizer, OPTIMIZERS), (self.schedule, SCHEDULES)):
+            for name in sorted(_options(table)):
+                if getattr(self, name) is not None and name not in table[chosen]:
+                    takes = ", ".join(table[chosen]) or "none of its kind"
+                    raise ValueError(f"{chosen} takes no {name} (it takes {takes})")
+        if self.decay_rate is not None and self.decay_rate >= 1 and self.schedule in ("step", "exponential", "plateau"):
+            raise ValueError(f"decay_rate of {self.schedule} must be less than 1; got {self.decay_rate}")
+        if self.warmup_epochs and self.schedule == "plateau":
+            raise ValueError("plateau takes no warmup_epochs: it sets the rate itself; use another schedule")
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs must be less than epochs; got {self.warmup_epochs} of {self.epochs}")
+        if self.clip_norm is not None and self.clip_value is not None:
+            raise ValueError("clip_norm and clip_value exclude each other: leave one out")
+        return self
+
+    def resolved(self) -> Self:
+        """The same, with a value for every parameter of the optimizer and the schedule."""
+        defaults = {**OPTIMIZERS[self.optimizer], **SCHEDULES[self.schedule]}
+        missing = {name: value for name, value in defaults.items() if getattr(self, name) is None}
+        return self.model_copy(update=missing)
+
+
+class Axis(_Table):
+    """One thing that ``dlapp tune`` varies: a range of numbers, or a list of choices.
+
+    Attributes:
+        low, high: both ends belong to the range; whole numbers give whole numbers.
+        scale: ``log`` for what matters by its order of magnitude; ``complement`` is log on 1 - value,
+            for what is close to 1, such as momentum.
+        choices: instead of a range.
+        stage: axes of stage 1 are searched first, while those of later stages stay as the recipe has them.
+    """
+
+    low: int | float | None = None
+    high: int | float | None = None
+    scale: Literal["linear", "log", "complement"] = "linear"
+    choices: tuple[bool | int | float | str, ...] | None = None
+    stage: Literal[1, 2, 3] = 1
+
+    @pydantic.model_validator(mode="after")
+    def _is_a_range_or_choices(self) -> Self:
+        if self.choices is not None:
+            if self.low is not None or self.high is not None or not self.choices:
+                raise ValueError("give low and high, or choices, which must not be empty")
+        elif self.low is None or self.high is None or self.low >= self.high:
+            raise ValueError(f"low must be less than high; got {self.low} and {self.high}")
+        elif self.scale == "log" and self.low <= 0:
+            raise ValueError(f"low must be above 0 on a log scale; got {self.low}")
+        elif self.scale == "complement" and not 0 <= self.low < self.high < 1:
+            raise ValueError(f"low and high must lie in [0, 1) on the complement scale; got {self.low} and {self.high}")
+        return self
+
+
+class Tune(_Table):
+    """What ``dlapp tune`` searches.
+
+    Attributes:
+        space: dotted keys of the recipe and how each varies; ``width`` and ``depth`` stand for the units of
+            every hidden layer and the number of layers. Where it is left out, ``dlapp tune`` chooses by the
+            course's order of importance.
+        seed: of the search.
+    """
+
+    space: dict[str, Axis] = Field(default_factory=dict[str, Axis])
     seed: Seed = 0
 
 
@@ -118,6 +239,7 @@ class Recipe(_Table):
     split: Split = Split()
     training: Training = Training()
     export: Export = Export()
+    tune: Tune = Tune()
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any], *, where: str = "the recipe") -> Self:
@@ -153,11 +275,15 @@ class Recipe(_Table):
 
     def to_toml(self) -> str:
         """The recipe as TOML, with every key that has a value."""
-        return tomlkit.dumps(self.model_dump(mode="json", exclude_none=True))
+        unsaid = {"tune"} if self.tune == Tune() else None
+        return tomlkit.dumps(self.model_dump(mode="json", exclude_none=True, exclude=unsaid))
 
 
 def with_changes(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of nested ``values`` with dotted keys set: ``{"training.l2": 1e-3}``."""
+    """A copy of nested ``values`` with dotted keys set: ``{"training.l2": 1e-3}``.
+
+    Another optimizer or schedule takes none of the parameters of the one before.
+    """
     changed: Any = copy.deepcopy(dict(values))
     for dotted, value in changes.items():
         *tables, key = dotted.split(".")
@@ -167,6 +293,11 @@ def with_changes(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[
                 raise RecipeError(f"{table} is no table, so {dotted} cannot be set.")
             place = place[table]
         place[key] = value
+    for choice, table in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+        if changes.get(f"training.{choice}", None) not in (None, values.get("training", {}).get(choice)):
+            for name in _options(table):  # of the one that was replaced
+                if f"training.{name}" not in changes:
+                    changed["training"].pop(name, None)
     return changed
 
 

@@ -43,6 +43,22 @@ class Tensor:
 
 
 @dataclasses.dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        name: as the header has it; ``column3`` for the third of a table without one.
+        categories: of a column of text; None for numbers. A raw cell is the index of its category,
+            -1 for any other value, NaN where it is missing.
+        missing: whether cells of it are missing in train; the network is then told which.
+    """
+
+    name: str
+    categories: tuple[str, ...] | None = None
+    missing: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class Preprocessing:
     """What the graph does to raw values before the network sees them.
 
@@ -52,7 +68,9 @@ class Preprocessing:
         antialias: whether resizing averages over all the pixels that it drops.
         scale: ``unit`` divides by 255, ``standardize`` subtracts ``mean`` and divides by the square
             root of ``variance``, ``none`` leaves the values alone.
-        mean, variance: of the training split, one for each channel or column.
+        mean, variance: of the training split, one for each channel or column; categories have 0 and 1.
+            The mean stands in for a missing number.
+        columns: what the columns are; empty for rows that come from an array, which are all numbers.
     """
 
     channels: int
@@ -61,6 +79,29 @@ class Preprocessing:
     scale: Scale = "none"
     mean: tuple[float, ...] = ()
     variance: tuple[float, ...] = ()
+    columns: tuple[Column, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """Values a row has once categories are one-hot (one more slot each for values not in train) and
+        missing cells are flagged."""
+        slots = (1 if column.categories is None else len(column.categories) + 1 for column in self.columns)
+        return sum(slots) + sum(column.missing for column in self.columns) if self.columns else len(self.mean)
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """What a regression predicts: ``value`` is ``mean`` plus ``deviation`` times the network's output.
+
+    Attributes:
+        name: of the column.
+        mean, deviation: of the target in train, in its own unit; the mean is 0 where the network
+            ends with an activation of its own, which would lose its meaning.
+    """
+
+    name: str
+    mean: float = 0.0
+    deviation: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,10 +109,11 @@ class Signature:
     """What ``signature.json`` holds, and the metadata of the ONNX file.
 
     Attributes:
-        task: ``classification``.
+        task: ``classification`` or ``regression``.
         inputs, outputs: the tensors of the graph, under the same names in every format.
-        labels: the classes, in the order of the last axis of ``probabilities``.
+        labels: the classes, in the order of the last axis of ``probabilities``; none for a regression.
         preprocessing: what the graph does to its input.
+        target: what a regression predicts; None for a classifier.
         provenance: which model, trained on what, by which versions.
         files: SHA-256 of every file of the bundle that must not change; empty outside of a bundle.
     """
@@ -81,6 +123,7 @@ class Signature:
     outputs: tuple[Tensor, ...]
     labels: tuple[str, ...]
     preprocessing: Preprocessing
+    target: Target | None = None
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
     files: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
 
@@ -134,7 +177,12 @@ class Signature:
                     scale=pre["scale"],
                     mean=tuple(pre["mean"]),
                     variance=tuple(pre["variance"]),
+                    columns=tuple(
+                        Column(c["name"], None if c["categories"] is None else tuple(c["categories"]), c["missing"])
+                        for c in pre["columns"]
+                    ),
                 ),
+                target=None if fields["target"] is None else Target(**fields["target"]),
                 provenance=fields["provenance"],
                 files=fields["files"],
             )
@@ -146,15 +194,30 @@ def classification(
     labels: tuple[str, ...], preprocessing: Preprocessing, provenance: Mapping[str, Any] | None = None
 ) -> Signature:
     """The signature of a classifier of pictures, or of rows where ``preprocessing`` has no size."""
-    if preprocessing.size is None:
-        given = Tensor("features", "float32", ("batch", len(preprocessing.mean)))
-    else:
-        given = Tensor("image", "uint8", ("batch", "height", "width", preprocessing.channels))
     return Signature(
         task="classification",
-        inputs=(given,),
+        inputs=(_raw_input(preprocessing),),
         outputs=(Tensor("probabilities", "float32", ("batch", len(labels))),),
         labels=labels,
         preprocessing=preprocessing,
         provenance=provenance or {},
     )
+
+
+def regression(target: Target, preprocessing: Preprocessing, provenance: Mapping[str, Any] | None = None) -> Signature:
+    """The signature of a network that predicts one number, in the unit of the target."""
+    return Signature(
+        task="regression",
+        inputs=(_raw_input(preprocessing),),
+        outputs=(Tensor("value", "float32", ("batch", 1)),),
+        labels=(),
+        preprocessing=preprocessing,
+        target=target,
+        provenance=provenance or {},
+    )
+
+
+def _raw_input(preprocessing: Preprocessing) -> Tensor:
+    if preprocessing.size is None:
+        return Tensor("features", "float32", ("batch", len(preprocessing.mean)))
+    return Tensor("image", "uint8", ("batch", "height", "width", preprocessing.channels))

@@ -1,6 +1,7 @@
 """Every code block of the README runs, in the order in which a reader meets it."""
 
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -16,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def run_line(line: str, monkeypatch) -> None:
-    command = line.partition("#")[0].split()
+    command = shlex.split(line, comments=True)
     if command[0] == "make":
         # the targets do their own set-up, which CI has done; what they would run is looked at
         done = subprocess.run([*command, "--dry-run"], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -28,6 +29,24 @@ def run_line(line: str, monkeypatch) -> None:
     assert not ended.value.code, line
 
 
+def _write_houses(folder: Path) -> None:
+    random = np.random.default_rng(0)
+    lines = ["size,rooms,district,price"]
+    for _ in range(300):
+        size, rooms, district = (
+            random.uniform(30, 200),
+            random.integers(1, 7),
+            random.choice(["north", "south", "west"]),
+        )
+        price = 2000 * size + 10_000 * rooms + {"north": 0, "south": 50_000, "west": 90_000}[district]
+        lines.append(
+            f"{size:.1f},{'' if random.random() < 0.05 else rooms},{district},{price + random.normal(0, 9000):.0f}"
+        )
+    (folder / "houses.csv").write_text("\n".join(lines) + "\n")
+    new = ["size,rooms,district", "80,3,south", "45.5,,east"]  # a missing cell, and a district that is new
+    (folder / "new-houses.csv").write_text("\n".join(new) + "\n")
+
+
 @pytest.mark.slow
 def test_every_block_runs(workplace, monkeypatch, capsys):
     digits = load_digits()
@@ -36,6 +55,7 @@ def test_every_block_runs(workplace, monkeypatch, capsys):
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray((image * 255 / 16).astype(np.uint8)).save(folder / f"{number}.png")
     shutil.copy(workplace / "pictures/7/7.png", workplace / "pictures/7/0.png")
+    _write_houses(workplace)
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```(\w+)\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
     assert len(blocks) >= 6

@@ -20,20 +20,47 @@ FULL = {
         "scale": "unit",
         "augment": {"shift": 0.1},
     },
-    "split": {"dev": 0.2, "test": 0.1, "seed": 7},
+    "split": {"dev": 0.2, "test": 0.1, "seed": 7, "own": False},
     "training": {
         "epochs": 3,
         "batch_size": "all",
         "optimizer": "nesterov",
+        "momentum": 0.95,
         "learning_rate": 0.05,
-        "schedule": "constant",
+        "schedule": "step",
+        "decay_rate": 0.3,
+        "decay_epochs": 2,
+        "warmup_epochs": 0.5,
+        "clip_norm": 1.0,
+        "l1": 1e-5,
         "l2": 1e-4,
-        "dropout": 0.5,
+        "dropout": [0.5, 0.2],
+        "class_weights": {"7": 2.0},
         "early_stopping": 0,
         "seed": 1,
     },
     "export": {"formats": ["onnx"]},
+    "tune": {
+        "space": {
+            "training.learning_rate": {"low": 1e-4, "high": 0.1, "scale": "log", "stage": 2},
+            "training.batch_size": {"choices": [16, 32]},
+        },
+        "seed": 3,
+    },
 }
+ADAM = {
+    **LEAST,
+    "training": {
+        "optimizer": "adamw",
+        "beta_1": 0.8,
+        "beta_2": 0.99,
+        "epsilon": 1e-8,
+        "weight_decay": 0.01,
+        "clip_value": 0.5,
+        "class_weights": "balanced",
+    },
+}
+RMSPROP = {**LEAST, "training": {"optimizer": "rmsprop", "rho": 0.8, "momentum": 0.5, "schedule": "plateau"}}
 
 
 def test_the_defaults_are_the_documented_ones():
@@ -47,23 +74,91 @@ def test_the_defaults_are_the_documented_ones():
             "scale": "standardize",
             "augment": {"shift": 0.0},
         },
-        "split": {"dev": 0.15, "test": 0.15, "seed": 0},
+        "split": {"dev": 0.15, "test": 0.15, "seed": 0, "own": True},
         "training": {
             "epochs": 30,
             "batch_size": 64,
             "optimizer": "adam",
+            **dict.fromkeys(("momentum", "rho", "beta_1", "beta_2", "epsilon", "weight_decay")),
             "learning_rate": 0.002,
             "schedule": "cosine",
+            "decay_rate": None,
+            "decay_epochs": None,
+            "warmup_epochs": 0.0,
+            "clip_norm": None,
+            "clip_value": None,
+            "l1": 0.0,
             "l2": 0.0,
             "dropout": 0.0,
+            "class_weights": None,
             "early_stopping": 10,
             "seed": 0,
         },
         "export": {"formats": ["savedmodel", "onnx"]},
+        "tune": {"space": {}, "seed": 0},
     }
 
 
-@pytest.mark.parametrize("values", [LEAST, FULL], ids=["least", "full"])
+@pytest.mark.parametrize(
+    ("training", "resolved"),
+    [
+        ({}, {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7, "decay_rate": None}),
+        ({"optimizer": "momentum", "schedule": "exponential"}, {"momentum": 0.9, "beta_1": None, "decay_rate": 0.95}),
+        ({"optimizer": "rmsprop", "rho": 0.5, "schedule": "plateau"}, {"rho": 0.5, "momentum": 0.0, "decay_epochs": 5}),
+    ],
+    ids=["adam", "momentum", "rmsprop"],
+)
+def test_a_resolved_recipe_hides_no_default(training, resolved):
+    found = Recipe.from_values({**LEAST, "training": training}).training.resolved().model_dump()
+    assert {key: found[key] for key in resolved} == resolved
+
+
+def test_another_optimizer_or_schedule_drops_the_parameters_of_the_old_one():
+    values = {"training": {"optimizer": "momentum", "momentum": 0.5, "schedule": "step", "decay_rate": 0.1, "l2": 1}}
+    changes = {"training.optimizer": "adam", "training.schedule": "cosine"}
+    assert with_changes(values, changes)["training"] == {"optimizer": "adam", "schedule": "cosine", "l2": 1}
+    assert with_changes(values, {"training.optimizer": "momentum"}) == values
+    kept = with_changes(values, {"training.optimizer": "rmsprop", "training.momentum": 0.7})["training"]
+    assert kept["momentum"] == 0.7
+
+
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        ({"momentum": 0.5}, "adam takes no momentum"),
+        ({"decay_rate": 0.5}, "cosine takes no decay_rate"),
+        ({"schedule": "step", "decay_rate": 1.5}, "decay_rate of step must be less than 1; got 1.5"),
+        ({"schedule": "plateau", "warmup_epochs": 1}, "plateau takes no warmup_epochs"),
+        ({"epochs": 3, "warmup_epochs": 3}, "warmup_epochs must be less than epochs; got 3.0 of 3"),
+        ({"clip_norm": 1, "clip_value": 1}, "exclude each other"),
+        ({"dropout": [0.5, 1.5]}, "training.dropout"),
+        ({"class_weights": {"a": -1}}, "training.class_weights"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_parameters_that_do_not_belong_together_are_refused(training, message):
+    with pytest.raises(RecipeError, match=message):
+        Recipe.from_values({**LEAST, "training": training})
+
+
+@pytest.mark.parametrize(
+    ("axis", "message"),
+    [
+        ({"low": 1}, "low must be less than high"),
+        ({"low": 2, "high": 1}, "low must be less than high; got 2 and 1"),
+        ({"low": 0, "high": 1, "scale": "log"}, "above 0 on a log scale"),
+        ({"low": 0.5, "high": 1.0, "scale": "complement"}, r"in \[0, 1\) on the complement scale"),
+        ({"low": 1, "high": 2, "choices": [1]}, "low and high, or choices"),
+        ({"choices": []}, "low and high, or choices"),
+    ],
+    ids=["one end", "reversed", "log of 0", "complement of 1", "both", "no choice"],
+)
+def test_an_axis_is_a_range_or_choices(axis, message):
+    with pytest.raises(RecipeError, match=message):
+        Recipe.from_values({**LEAST, "tune": {"space": {"training.l2": axis}}})
+
+
+@pytest.mark.parametrize("values", [LEAST, FULL, ADAM, RMSPROP], ids=["least", "full", "adam", "rmsprop"])
 def test_a_written_recipe_reads_back(tmp_path, values):
     recipe = Recipe.from_values(values)
     path = tmp_path / "recipe.toml"
@@ -74,9 +169,9 @@ def test_a_written_recipe_reads_back(tmp_path, values):
 
 def test_full_sets_every_key_to_something_else():
     # or the round trip above would not see a key that is dropped
-    default, full = (Recipe.from_values(values).model_dump() for values in (LEAST, FULL))
-    for table in ("preprocessing", "split", "training", "export"):
-        assert not {key for key in default[table] if default[table][key] == full[table][key]}
+    default, *others = (Recipe.from_values(values).model_dump() for values in (LEAST, FULL, ADAM, RMSPROP))
+    for table in ("preprocessing", "split", "training", "export", "tune"):
+        assert not {key for key in default[table] if all(default[table][key] == other[table][key] for other in others)}
 
 
 def test_one_number_as_size_is_height_and_width():

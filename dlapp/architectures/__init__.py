@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from dlapp.errors import UnknownName
 
 if TYPE_CHECKING:
+    from dlapp.architectures.dense import deep_network as deep_network
+    from dlapp.architectures.dense import linear_unit as linear_unit
+    from dlapp.architectures.dense import shallow_network as shallow_network
     from dlapp.architectures.lenet import lenet5 as lenet5
     from dlapp.architectures.linear import logistic_unit as logistic_unit
     from dlapp.architectures.linear import softmax_regression as softmax_regression
@@ -33,11 +36,16 @@ class Architecture(NamedTuple):
 
 
 ARCHITECTURES: dict[str, Architecture] = {
+    "linear_unit": Architecture("dense", "One neuron for a number.", "Rosenblatt 1958", None),
     "logistic_unit": Architecture(
         "linear", "One sigmoid unit on a flattened picture or a row of features.", "Cox 1958", None
     ),
     "softmax_regression": Architecture(
         "linear", "One softmax layer on a flattened picture or a row of features.", "Cox 1966", None
+    ),
+    "shallow_network": Architecture("dense", "One hidden layer, tanh by default.", "Rumelhart et al. 1986", None),
+    "deep_network": Architecture(
+        "dense", "Any list of hidden layers on a flattened picture or a row of features.", "Rumelhart et al. 1986", None
     ),
     "lenet5": Architecture(
         "lenet", "Two convolutions and two hidden layers, made to read digits.", "LeCun et al. 1998", (32, 32)

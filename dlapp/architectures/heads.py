@@ -1,9 +1,10 @@
-"""The end of a classifier: whatever its last layer gives becomes a probability for each class."""
+"""The end of a network: whatever its last layer gives becomes a probability for each class, or a number with a unit."""
 
 import keras
 from keras import layers
 
 from dlapp.errors import DlappError
+from dlapp.signature import Target
 
 
 def gives_logits(model: keras.Model) -> bool:
@@ -38,3 +39,14 @@ def with_probabilities(model: keras.Model) -> keras.Model:
     if one_unit:
         outputs = keras.ops.concatenate([1 - outputs, outputs], axis=-1)
     return model if outputs is model.output else keras.Model(model.input, outputs, name=model.name)
+
+
+def with_final_output(model: keras.Model, target: Target | None) -> keras.Model:
+    """The same network, giving what a bundle gives: probabilities, or with a ``target`` its value.
+
+    The value is (batch, 1) float32 in the unit of the target. Layers and weights are shared with ``model``.
+    """
+    if target is None:
+        return with_probabilities(model)
+    values = model.output * target.deviation + target.mean
+    return keras.Model(model.input, values, name=model.name)

@@ -6,7 +6,19 @@ from typing import Annotated
 import typer
 
 import dlapp
-from dlapp.cli import demo, evaluate, export, predict, show, train, verify
+from dlapp.cli import (
+    check,
+    demo,
+    diagnose,
+    evaluate,
+    export,
+    gradient_check,
+    predict,
+    show,
+    train,
+    tune,
+    verify,
+)
 from dlapp.cli import list as listing
 
 app = typer.Typer(
@@ -17,8 +29,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, listing, show, train, evaluate, export, verify):
-    app.command(verb.__name__.rpartition(".")[2])(verb.command)
+for verb in (demo, listing, show, check, train, evaluate, diagnose, tune, gradient_check, export, verify):
+    app.command(verb.__name__.rpartition(".")[2].replace("_", "-"))(verb.command)
 
 
 @app.command("predict", help=predict.HELP, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

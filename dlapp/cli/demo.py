@@ -10,12 +10,13 @@ _PICTURES = 3
 def command(
     seed: Annotated[int, typer.Option(help="Of training.")] = 0,
 ) -> None:
-    """Trains LeNet-5 on handwritten digits, exports it, proves it and predicts with it."""
+    """Trains LeNet-5 on handwritten digits, diagnoses it, exports it, proves it and predicts with it."""
     from dlapp.cli.console import import_tensorflow
 
     import_tensorflow()
     from PIL import Image
 
+    from dlapp.cli.diagnose import diagnose_folder, print_diagnosis
     from dlapp.cli.export import export_folder
     from dlapp.cli.train import train_and_report
     from dlapp.cli.verify import print_parity
@@ -42,11 +43,14 @@ def command(
     test = folder.read_metrics()["test"]
     print(f"   test accuracy {test['accuracy']:.4f} on {test['examples']} digits that it has never seen\n")
 
-    print("2. Export, and prove that every runtime computes the same.")
+    print("2. Is it good, and what next?")
+    print_diagnosis(diagnose_folder(folder))
+
+    print("\n3. Export, and prove that every runtime computes the same.")
     bundle = next_free(ROOT / name)
     print_parity(export_folder(folder, bundle).to_dict())
 
-    print(f"\n3. Predict {_PICTURES} test digits with the ONNX file.")
+    print(f"\n4. Predict {_PICTURES} test digits with the ONNX file.")
     data = load_data(recipe)
     pictures = []
     for index in range(_PICTURES):

@@ -26,61 +26,61 @@ def command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measures loss, accuracy, per-class precision, recall and F1, and the confusion matrix."""
+    """Measures accuracy, per-class figures and the confusion matrix, or the errors of a regression."""
     from dlapp.cli.console import import_tensorflow, print_json
 
     import_tensorflow()
     import numpy as np
 
-    from dlapp.architectures.heads import with_probabilities
+    from dlapp.architectures.heads import with_final_output
+    from dlapp.cli.reports import tell_scores
     from dlapp.data import load
     from dlapp.data.examples import join, with_labels
     from dlapp.data.pipelines import naming_unreadable
     from dlapp.errors import SourceError
-    from dlapp.evaluation import score
-    from dlapp.training.finishing import predict
+    from dlapp.training.finishing import predict, score_task
     from dlapp.training.model_folder import ModelFolder
-    from dlapp.training.preparing import load_data
+    from dlapp.training.preparing import load_own_data
 
     folder = ModelFolder.find(model)
     signature = folder.read_signature()
-    recipe = folder.read_recipe()
     if data is None:
-        found = load_data(recipe)
-        if found.hash != folder.read_metrics()["data_hash"]:
-            raise SourceError(
-                f"{recipe.data} has changed since {folder.path} was trained, and its splits with it: test would hold "
-                "what was trained on. Name new examples with --data."
-            )
+        found = load_own_data(folder)
     else:
-        channels = signature.preprocessing.channels or None
-        found = load(data, dev=recipe.split.dev, test=recipe.split.test, seed=recipe.split.seed, channels=channels)
+        wanted = folder.read_recipe().split
+        found = load(
+            data,
+            dev=wanted.dev,
+            test=wanted.test,
+            seed=wanted.seed,
+            channels=signature.preprocessing.channels or None,
+            columns=signature.preprocessing.columns or None,
+        )
+    if found.task != signature.task:
+        raise SourceError(f"{found.source} is a {found.task}; {folder.path} was trained for {signature.task}.")
     if split is None:
         split = Split.all if data is not None and "test" not in found.own_splits else Split.test
     splits = found.splits()
-    examples = with_labels(
-        join(list(splits.values())) if split is Split.all else splits[split.value],
-        found.labels,
-        signature.labels,
-        source=found.source,
-    )
+    examples = join(list(splits.values())) if split is Split.all else splits[split.value]
+    if signature.labels:
+        examples = with_labels(examples, found.labels, signature.labels, source=found.source)
     try:
         signature.inputs[0].check(examples.read(0)[np.newaxis])
     except ValueError as error:
         raise SourceError(f"{found.source} does not fit {folder.path}: {error}") from error
     with naming_unreadable(examples):
-        probabilities = predict(with_probabilities(folder.load_model()), examples, signature.preprocessing)
-    scores = score(examples.targets, probabilities, signature.labels)
+        network = with_final_output(folder.load_model(), signature.target)
+        answers = predict(network, examples, signature.preprocessing)
+    scores = score_task(examples.targets, answers, signature.labels, signature.target)
     if as_json:
         print_json({"model": str(folder.path), "data": found.source, "split": split.value, **scores})
         return
-    low, high = scores["accuracy_interval"]
     print(f"{folder.path} on {split.value} of {found.source}: {scores['examples']:,} examples")
-    print(f"loss {scores['loss']:.4f}  accuracy {scores['accuracy']:.4f} (95 %: {low:.4f} to {high:.4f})", end="")
-    print(f"  macro F1 {scores['f1_macro']:.4f}")
+    print(tell_scores(scores) + (f"  macro F1 {scores['f1_macro']:.4f}" if "f1_macro" in scores else ""))
     if "roc_auc" in scores:
         print(f"area under the ROC curve {scores['roc_auc']:.4f}, threshold {scores['threshold']}")
-    _print_classes(scores)
+    if signature.labels:
+        _print_classes(scores)
     print(f"Next: dlapp export {folder.path.name}")
 
 

@@ -36,7 +36,15 @@ def command(
         return
     print_parity(parity.to_dict())
     print(f"Wrote {bundle}")
-    print(f"Next: dlapp predict {bundle.name} PICTURE...")
+    print(f"Next: dlapp predict {bundle.name} {example_input(bundle)}")
+
+
+def example_input(bundle: "Path") -> str:
+    """What ``dlapp predict`` takes after the name of this bundle, in words."""
+    from dlapp.inference.bundle import SIGNATURE
+    from dlapp.signature import Signature
+
+    return "TABLE.csv" if Signature.read(bundle / SIGNATURE).preprocessing.size is None else "PICTURE..."
 
 
 def export_folder(folder: "ModelFolder", bundle: "Path", to: str | None = None) -> "Parity":
@@ -49,6 +57,7 @@ def export_folder(folder: "ModelFolder", bundle: "Path", to: str | None = None) 
         folder.load_model(),
         bundle,
         labels=signature.labels,
+        target=signature.target,
         preprocessing=signature.preprocessing,
         samples=folder.read_samples(),
         formats=formats,

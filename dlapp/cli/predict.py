@@ -1,4 +1,4 @@
-"""``dlapp predict``: a bundle and pictures -> labels, with ONNX Runtime, NumPy and Pillow alone."""
+"""``dlapp predict``: a bundle and pictures or tables -> answers, with ONNX Runtime, NumPy and Pillow alone."""
 
 import argparse
 import importlib.util
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dlapp.inference.predicting import Prediction
 
-HELP = "Predicts the class of pictures; exit status 1 if some of them cannot be read."
+HELP = "Predicts the class of pictures, or of the rows of a table; exit status 1 if some of them cannot be read."
 _MANY = 100  # from here on a terminal shows a bar
 
 
@@ -27,6 +27,8 @@ def main(arguments: Sequence[str]) -> int:
     for prediction in _with_bar(predict(bundle, files, top=options.top), len(files)):
         if options.json:
             answers.append(_as_dict(prediction))
+        elif prediction.value is not None:
+            print(f"{prediction.input}  {prediction.value:.6g}")
         elif prediction.error is None:
             print(f"{prediction.input}  " + "  ".join(f"{label} {share:.4f}" for label, share in prediction.top))
         if prediction.error is not None:
@@ -45,7 +47,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dlapp predict", description=HELP, allow_abbrev=False)
     parser.add_argument("bundle", metavar="BUNDLE", help="a folder, or its name below export/")
     parser.add_argument(
-        "inputs", metavar="INPUT", nargs="+", help="pictures, folders of them or globs; .npy files for a bundle of rows"
+        "inputs",
+        metavar="INPUT",
+        nargs="+",
+        help="pictures, folders of them or globs; .csv or .npy for a bundle of rows",
     )
     parser.add_argument("--top", metavar="K", type=_positive, default=1, help="how many of the likeliest classes")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
@@ -61,6 +66,8 @@ def _positive(text: str) -> int:
 def _as_dict(prediction: "Prediction") -> dict[str, Any]:
     if prediction.error is not None:
         return {"input": prediction.input, "error": prediction.error}
+    if prediction.value is not None:
+        return {"input": prediction.input, "value": prediction.value}
     top = [{"label": label, "probability": share} for label, share in prediction.top]
     return {"input": prediction.input, **top[0], "top": top}
 

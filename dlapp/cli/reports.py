@@ -1,42 +1,48 @@
-"""What the verbs hand to the report: the folder's files and the worst mistakes on test."""
+"""What the verbs hand to the report, and how they tell metrics in a line."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from dlapp.data import Data
+    from dlapp.data import Data, Examples
     from dlapp.training.model_folder import ModelFolder
 
 _MISTAKES = 16
+_COLUMNS = 6  # of a row, in words
 
 
-def report_classification(folder: "ModelFolder", data: "Data", probabilities: "dict[str, np.ndarray]") -> None:
+def tell_scores(scores: Mapping[str, Any]) -> str:
+    """The metrics of a split in one line."""
+    told = f"loss {scores['loss']:.4f}  "
+    if "accuracy" in scores:
+        low, high = scores["accuracy_interval"]
+        return told + f"accuracy {scores['accuracy']:.4f} (95 %: {low:.4f} to {high:.4f})"
+    low, high = scores["mean_absolute_error_interval"]
+    told += f"mean absolute error {scores['mean_absolute_error']:.4g} (95 %: {low:.4g} to {high:.4g})"
+    return told + (f"  R2 {scores['r2']:.4f}" if "r2" in scores else "")
+
+
+def report(
+    folder: "ModelFolder",
+    data: "Data",
+    answers: "Mapping[str, np.ndarray]",
+    diagnosis: Mapping[str, Any] | None = None,
+) -> None:
     """Writes ``report.html`` of a finished run.
 
     Args:
         folder: of the run.
         data: what it was trained on.
-        probabilities: of every split, (n, classes), by its name.
+        answers: on every split, by its name: probabilities (n, classes) or values (n, 1).
+        diagnosis: what ``diagnosis.json`` holds, where there is one.
     """
-    from dlapp.evaluation import worst_mistakes
-    from dlapp.reporting.report import Mistake, write_classification
+    from dlapp.reporting.report import write_report
     from dlapp.training.callbacks import read_history
 
-    mistakes = []
-    for index in worst_mistakes(data.test.targets, probabilities["test"], _MISTAKES).tolist():
-        row = probabilities["test"][index]
-        mistakes.append(
-            Mistake(
-                where=str(data.test.inputs[index]) if data.test.are_files else f"test example {index}",
-                picture=data.test.read(index) if data.channels else None,
-                true=data.labels[data.test.targets[index]],
-                true_probability=float(row[data.test.targets[index]]),
-                predicted=data.labels[row.argmax()],
-                predicted_probability=float(row.max()),
-            )
-        )
-    write_classification(
+    find = _mistakes_of_classes if data.task == "classification" else _mistakes_of_values
+    write_report(
         folder.report,
         title=folder.path.name,
         recipe=folder.read_recipe(),
@@ -44,5 +50,63 @@ def report_classification(folder: "ModelFolder", data: "Data", probabilities: "d
         metrics=folder.read_metrics(),
         history=read_history(folder.history),
         labels=data.labels,
-        mistakes=mistakes,
+        target=data.target,
+        test=(data.test.targets, answers["test"]),
+        mistakes=find(data, answers["test"]),
+        diagnosis=diagnosis,
     )
+
+
+def name_example(examples: "Examples", index: int, split: str) -> str:
+    """The file of an example, or which of its split it is."""
+    return str(examples.inputs[index]) if examples.are_files else f"{split} example {index}"
+
+
+def describe_row(examples: "Examples", index: int) -> str:
+    """The first cells of a row of a table, with the names of their columns; nothing for pictures."""
+    cells = []
+    for column, value in list(zip(examples.columns, examples.inputs[index], strict=False))[:_COLUMNS]:
+        if value != value:  # NaN
+            told = "missing"
+        elif column.categories is None:
+            told = f"{value:.6g}"
+        else:
+            told = column.categories[int(value)] if value >= 0 else "some other value"
+        cells.append(f"{column.name} {told}")
+    return ", ".join(cells)
+
+
+def _mistakes_of_classes(data: "Data", probabilities: "np.ndarray") -> list:
+    from dlapp.evaluation import worst_mistakes
+    from dlapp.reporting.report import Mistake
+
+    mistakes = []
+    for index in worst_mistakes(data.test.targets, probabilities, _MISTAKES).tolist():
+        row = probabilities[index]
+        true = data.test.targets[index]
+        mistakes.append(
+            Mistake(
+                where=name_example(data.test, index, "test"),
+                picture=data.test.read(index) if data.channels else None,
+                true=f"{data.labels[true]} ({row[true]:.3f})",
+                predicted=f"{data.labels[row.argmax()]} ({row.max():.3f})",
+                details=describe_row(data.test, index),
+            )
+        )
+    return mistakes
+
+
+def _mistakes_of_values(data: "Data", values: "np.ndarray") -> list:
+    from dlapp.evaluation import worst_values
+    from dlapp.reporting.report import Mistake
+
+    return [
+        Mistake(
+            where=name_example(data.test, index, "test"),
+            picture=data.test.read(index) if data.channels else None,
+            true=f"{data.test.targets[index]:.6g}",
+            predicted=f"{values[index, 0]:.6g}",
+            details=describe_row(data.test, index),
+        )
+        for index in worst_values(data.test.targets, values[:, 0], _MISTAKES).tolist()
+    ]

@@ -29,6 +29,9 @@ def command(
         bool, typer.Option(help="Go on with an interrupted run; --epochs may be raised, which stretches a cosine.")
     ] = False,
     overwrite: Annotated[bool, typer.Option(help="Replace the model of that name.")] = False,
+    find_learning_rate: Annotated[
+        bool, typer.Option("--find-learning-rate", help="Only suggest a learning rate, by a range test.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
 ) -> None:
     """Trains a network and writes models/NAME: weights, history, metrics and a report."""
@@ -46,14 +49,22 @@ def command(
     }
     changes = {key: value for key, value in given.items() if value is not None}
     changes |= dict(parse_setting(setting) for setting in settings or ())
-    if resume and overwrite:
-        raise RecipeError("--resume goes on with a run and --overwrite replaces it: give one of the two.")
+    if resume + overwrite + find_learning_rate > 1:
+        raise RecipeError(
+            "--resume goes on with a run, --overwrite replaces it, --find-learning-rate only looks: give one of them."
+        )
+    if find_learning_rate:
+        recipe = _read_recipe(what, changes)
+        _suggest_learning_rate(recipe, name or _default_name(what, recipe), as_json=as_json)
+        return
     if resume:
         folder, recipe = _find_run(what, name, changes)
     else:
         recipe = _read_recipe(what, changes)
         folder = _new_folder(name, _default_name(what, recipe), overwrite=overwrite)
     train_and_report(recipe, folder, overwrite=overwrite)
+    from dlapp.cli.reports import tell_scores
+
     metrics = folder.read_metrics()
     if as_json:
         from dlapp.cli.console import print_json
@@ -61,14 +72,33 @@ def command(
         print_json({"model": str(folder.path), **metrics})
         return
     for split in ("train", "dev", "test"):
-        scores = metrics[split]
-        low, high = scores["accuracy_interval"]
-        print(
-            f"{split:5}  {scores['examples']:>6,} examples  loss {scores['loss']:.4f}  "
-            f"accuracy {scores['accuracy']:.4f} (95 %: {low:.4f} to {high:.4f})"
-        )
+        print(f"{split:5}  {metrics[split]['examples']:>6,} examples  {tell_scores(metrics[split])}")
     print(f"Wrote {folder.path}, report {folder.report}")
-    print(f"Next: dlapp export {folder.path.name}")
+    print(f"Next: dlapp diagnose {folder.path.name}, or dlapp export {folder.path.name}")
+
+
+def _suggest_learning_rate(recipe: "Recipe", name: str, *, as_json: bool) -> None:
+    from dlapp.cli.console import import_tensorflow, print_json
+
+    import_tensorflow()
+    import dataclasses
+
+    from dlapp.files import below
+    from dlapp.reporting import plots
+    from dlapp.training.model_folder import ROOT
+    from dlapp.training.preparing import prepare
+    from dlapp.training.rate_finding import find_learning_rate
+
+    path = below(ROOT, f"{name}-learning-rate.png")
+    found = find_learning_rate(prepare(recipe))
+    path.parent.mkdir(exist_ok=True)
+    plots.write_rate_test(path, found.rates, found.losses, found.suggestion)
+    if as_json:
+        print_json({"plot": str(path), **dataclasses.asdict(found)})
+        return
+    print(f"Suggested learning rate for {recipe.architecture} with {recipe.training.optimizer}: {found.suggestion:g}")
+    print(f"Wrote {path}")
+    print(f"Next: the same command with --learning-rate {found.suggestion:g} instead of --find-learning-rate")
 
 
 def train_and_report(recipe: "Recipe", folder: "ModelFolder", *, overwrite: bool = False) -> None:
@@ -82,7 +112,7 @@ def train_and_report(recipe: "Recipe", folder: "ModelFolder", *, overwrite: bool
     import_tensorflow()
     from rich.console import Console
 
-    from dlapp.cli.reports import report_classification
+    from dlapp.cli.reports import report
     from dlapp.errors import TrainingError
     from dlapp.files import moved_aside
     from dlapp.training.preparing import input_shape, prepare
@@ -92,15 +122,17 @@ def train_and_report(recipe: "Recipe", folder: "ModelFolder", *, overwrite: bool
     run = prepare(recipe)
     parts = ", ".join(f"{name} {len(part):,}" for name, part in run.data.splits().items())
     shape = " x ".join(map(str, input_shape(run.preprocessing)))
+    what = f"examples of {len(run.data.labels)} classes" if run.data.labels else f"examples of {run.data.target}"
+    for note in run.data.notes:
+        console.print(f"Note: {note}", highlight=False)
     console.print(
-        f"{recipe.architecture} on {recipe.data}: {parts} examples of {len(run.data.labels)} classes, {shape}, "
-        f"{run.model.count_params():,} parameters",
+        f"{recipe.architecture} on {recipe.data}: {parts} {what}, {shape}, {run.model.count_params():,} parameters",
         highlight=False,
     )
     aside = moved_aside(folder.path, holds="recipe.toml") if overwrite else contextlib.nullcontext()
     try:
         with aside:
-            probabilities = train(run, folder, console)
+            answers = train(run, folder, console)
     except KeyboardInterrupt:
         console.print(f"\nInterrupted. Go on with: dlapp train {folder.recipe} --resume", highlight=False)
         raise typer.Exit(130) from None
@@ -111,7 +143,7 @@ def train_and_report(recipe: "Recipe", folder: "ModelFolder", *, overwrite: bool
             f"the run in {folder.path} could not be written: {error}. What it had saved is whole; "
             f"make room and go on with: dlapp train {folder.recipe} --resume"
         ) from error
-    report_classification(folder, run.data, probabilities)
+    report(folder, run.data, answers)
 
 
 def _is_recipe(what: str) -> bool:
@@ -135,7 +167,7 @@ def _default_name(what: str | None, recipe: "Recipe") -> str:
     if what is not None and _is_recipe(what):
         path = Path(what)
         return path.absolute().parent.name if path.name == "recipe.toml" else path.stem
-    source = recipe.data.rpartition(":")[2].split(",")[0]
+    source = recipe.data.partition("?")[0].rpartition(":")[2].split(",")[0]
     return f"{recipe.architecture}-{Path(source).absolute().stem}"
 
 

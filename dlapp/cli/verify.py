@@ -18,6 +18,7 @@ def command(
     from dlapp.cli.console import import_tensorflow, print_json
 
     import_tensorflow()
+    from dlapp.cli.export import example_input
     from dlapp.exporting.parity import PARITY, verify
     from dlapp.files import find_folder
     from dlapp.inference.bundle import ROOT, SIGNATURE
@@ -29,7 +30,7 @@ def command(
     else:
         print_parity(parity.to_dict())
         print(f"Wrote {folder / PARITY}")
-        print(f"Next: dlapp predict {folder.name} PICTURE...")
+        print(f"Next: dlapp predict {folder.name} {example_input(folder)}")
     if not parity.holds:
         raise typer.Exit(1)
 

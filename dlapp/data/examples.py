@@ -1,28 +1,31 @@
-"""What a source gives: examples with their classes, in splits."""
+"""What a source gives: examples with their targets, in splits."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Self
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Self
 
 import numpy as np
 
 from dlapp import pictures
 from dlapp.errors import SourceError
+from dlapp.signature import Column
 
 SPLITS = ("train", "dev", "test")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Examples:
-    """Inputs and the class of each.
+    """Inputs and the target of each.
 
     Attributes:
         inputs: (n, height, width, channels) uint8 pictures, (n, columns) float32 rows, or (n,) paths
             of picture files.
-        targets: (n,) int32, indices into the labels.
+        targets: (n,) int32, indices into the labels; (n,) float32 numbers for a regression.
         channels: what every picture is decoded to; 0 for rows.
         plain: (n,) bool, files that need nothing but decoding; empty unless ``inputs`` are paths.
         sizes: (n, 2) height and width of every picture file, upright; empty unless ``inputs`` are paths.
+        columns: of a table, whose cells are NaN where they are missing and the index of a category where
+            the column has some; empty for pictures and for rows from an array.
     """
 
     inputs: np.ndarray
@@ -30,6 +33,7 @@ class Examples:
     channels: int
     plain: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, bool))
     sizes: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 2), np.int32))
+    columns: tuple[Column, ...] = ()
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -56,16 +60,39 @@ class Examples:
         return self.inputs[index]
 
 
+class Loaded(NamedTuple):
+    """What a loader found.
+
+    Attributes:
+        parts: at least one of train, dev and test; one alone counts as train.
+        labels: the classes; none for a regression.
+        digest: SHA-256 of everything that was read.
+        task: ``classification`` or ``regression``.
+        target: the name of what a regression predicts.
+        notes: what a person should know of how the source was read.
+    """
+
+    parts: Mapping[str, Examples]
+    labels: tuple[str, ...]
+    digest: str
+    task: str = "classification"
+    target: str = "target"
+    notes: tuple[str, ...] = ()
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Data:
     """A source, split.
 
     Attributes:
         source: as it was written.
-        labels: the classes.
+        labels: the classes; none for a regression.
         train, dev, test: the splits.
         hash: SHA-256 of everything that was read, before splitting.
         own_splits: the splits that the source brought itself; the others were drawn from its train.
+        task: ``classification`` or ``regression``.
+        target: the name of what a regression predicts.
+        notes: what a person should know of how the source was read.
     """
 
     source: str
@@ -75,6 +102,9 @@ class Data:
     test: Examples
     hash: str
     own_splits: tuple[str, ...] = ()
+    task: str = "classification"
+    target: str = "target"
+    notes: tuple[str, ...] = ()
 
     @property
     def channels(self) -> int:
@@ -86,49 +116,50 @@ class Data:
         return {name: getattr(self, name) for name in SPLITS}
 
 
-def split(
-    source: str,
-    parts: Mapping[str, Examples],
-    labels: Iterable[str],
-    digest: str,
-    *,
-    dev: float,
-    test: float,
-    seed: int,
-) -> Data:
+def split(source: str, loaded: Loaded, *, dev: float, test: float, seed: int) -> Data:
     """Completes the splits of a source: what it lacks is drawn from its train, stratified by class.
 
     Args:
         source: as it was written.
-        parts: at least one of train, dev and test; one alone counts as train.
-        labels: the classes.
-        digest: hash of the data.
-        dev, test: fractions of the examples of ``train``.
+        loaded: what its loader found.
+        dev, test: fractions of the examples of train.
         seed: decides which examples.
 
     Raises:
-        SourceError: there are fewer than 2 classes, or too few examples of a class to split.
+        SourceError: there are fewer than 2 classes, or too few examples (of a class) to split.
     """
-    labels = tuple(labels)
-    if len(labels) < 2:
+    labels = loaded.labels if loaded.task == "classification" else ()
+    if loaded.task == "classification" and len(labels) < 2:
         raise SourceError(
             f"{source} has one class ({', '.join(labels) or 'none'}); a classifier needs at least 2. "
             "Put the pictures of each class into a folder of its own, or give a label to each example."
         )
-    parts = {"train": next(iter(parts.values()))} if len(parts) == 1 else dict(parts)
+    parts = {"train": next(iter(loaded.parts.values()))} if len(loaded.parts) == 1 else dict(loaded.parts)
     if "train" not in parts:
         raise SourceError(f"{source} has {' and '.join(parts)} but no train split. Add one or name one file alone.")
     own = tuple(name for name in SPLITS if name in parts) if len(parts) > 1 else ()
     fractions = {name: size for name, size in (("test", test), ("dev", dev)) if name not in parts}
     total = len(parts["train"])
-    if fractions:
+    if fractions and labels:
         _check_enough(source, parts["train"], labels, len(fractions) + 1)
     for name, fraction in fractions.items():
-        parts["train"], parts[name] = _draw(parts["train"], round(fraction * total), seed, source)
+        draw = _draw if labels else _draw_any
+        parts["train"], parts[name] = draw(parts["train"], round(fraction * total), seed, source)
     for name, part in parts.items():
         if not len(part):
             raise SourceError(f"the {name} split of {source} is empty. Give it examples or remove it.")
-    return Data(source, labels, parts["train"], parts["dev"], parts["test"], digest, own)
+    return Data(
+        source=source,
+        labels=labels,
+        train=parts["train"],
+        dev=parts["dev"],
+        test=parts["test"],
+        hash=loaded.digest,
+        own_splits=own,
+        task=loaded.task,
+        target=loaded.target,
+        notes=loaded.notes,
+    )
 
 
 def join(parts: Sequence[Examples]) -> Examples:
@@ -137,7 +168,7 @@ def join(parts: Sequence[Examples]) -> Examples:
         name: np.concatenate([getattr(part, name) for part in parts])
         for name in ("inputs", "targets", "plain", "sizes")
     }
-    return Examples(channels=parts[0].channels, **arrays)
+    return dataclasses.replace(parts[0], **arrays)
 
 
 def with_labels(examples: Examples, found: Sequence[str], wanted: Sequence[str], *, source: str) -> Examples:
@@ -177,4 +208,14 @@ def _draw(examples: Examples, size: int, seed: int, source: str) -> tuple[Exampl
     kept, drawn = train_test_split(
         np.arange(len(examples)), test_size=size, random_state=seed, stratify=examples.targets
     )
+    return examples.take(np.sort(kept)), examples.take(np.sort(drawn))
+
+
+def _draw_any(examples: Examples, size: int, seed: int, source: str) -> tuple[Examples, Examples]:
+    from sklearn.model_selection import train_test_split
+
+    size = max(size, 1)
+    if len(examples) <= size:
+        raise SourceError(f"{source} has {len(examples)} examples left to split, too few. Add some.")
+    kept, drawn = train_test_split(np.arange(len(examples)), test_size=size, random_state=seed)
     return examples.take(np.sort(kept)), examples.take(np.sort(drawn))

@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from dlapp import pictures
-from dlapp.data.arrays import Loaded
-from dlapp.data.examples import Examples
+from dlapp.data.examples import Examples, Loaded
 from dlapp.errors import SourceError, UnreadablePicture
 from dlapp.files import sha256
 
@@ -28,12 +27,13 @@ _SPLITS = {
 }
 
 
-def load(rest: str, *, channels: int | None = None) -> Loaded:
+def load(rest: str, *, channels: int | None = None, unreadable: list[str] | None = None) -> Loaded:
     """Lists the pictures below a folder, looks at the header of each and hashes them all.
 
     Args:
         rest: the folder.
         channels: 1, 3 or 4; where it is None, 1 if every picture is grey, else 3.
+        unreadable: takes the reasons why files are no pictures, which are then left out.
 
     Raises:
         SourceError: there are no classes, one is empty, or files are no pictures.
@@ -61,7 +61,7 @@ def load(rest: str, *, channels: int | None = None) -> Loaded:
         unknown = sorted(set(classes) - set(labels))
         if unknown:
             raise SourceError(f"class {unknown[0]!r} is in the {split} split of {rest} but not in its train split.")
-    return _read_headers(root, by_split, labels, channels)
+    return _read_headers(root, by_split, labels, channels, unreadable)
 
 
 def _subfolders(folder: Path) -> list[Path]:
@@ -85,7 +85,11 @@ def _list_classes(top: Path) -> dict[str, list[Path]]:
 
 
 def _read_headers(
-    root: Path, by_split: dict[str, dict[str, list[Path]]], labels: Sequence[str], channels: int | None
+    root: Path,
+    by_split: dict[str, dict[str, list[Path]]],
+    labels: Sequence[str],
+    channels: int | None,
+    tolerated: list[str] | None,
 ) -> Loaded:
     digest = hashlib.sha256()
     unreadable: list[str] = []
@@ -102,7 +106,9 @@ def _read_headers(
                 digest.update(f"{path.relative_to(root).as_posix()} {sha256(path)}\n".encode())
                 for column, value in zip(listed[split], (path, labels.index(label), header), strict=True):
                     column.append(value)  # pyright: ignore[reportArgumentType]
-    if unreadable:
+    if tolerated is not None:
+        tolerated += unreadable
+    elif unreadable:
         raise SourceError(
             pictures.name_some(unreadable)
             + f"\n{len(unreadable)} of the files in {root} cannot be used: repair or remove them."
@@ -120,4 +126,4 @@ def _read_headers(
         )
         for split, (files, targets, headers) in listed.items()
     }
-    return parts, tuple(labels), digest.hexdigest()
+    return Loaded(parts, tuple(labels), digest.hexdigest())

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dlapp.data.arrays import Loaded, from_arrays
+from dlapp.data.arrays import from_arrays
+from dlapp.data.examples import Loaded
 from dlapp.errors import SourceError
 
 _SPLITS = {"train": "train", "t10k": "test", "test": "test", "dev": "dev", "val": "dev", "valid": "dev"}

@@ -8,7 +8,7 @@ from sklearn.preprocessing import StandardScaler
 from dlapp.data.examples import Examples
 from dlapp.data.pipelines import Pipeline
 from dlapp.errors import SourceError
-from dlapp.signature import Preprocessing, Scale
+from dlapp.signature import Preprocessing, Scale, Target
 
 _SHRINKS_WELL = 3  # beyond 2, bilinear resizing skips pixels; averaging them all is three times slower to read
 
@@ -39,8 +39,8 @@ def measure(
     if train.channels == 0:
         if scale == "unit":
             raise SourceError("scale = 'unit' divides pictures by 255; rows take 'standardize' or 'none'.")
-        mean, variance = _moments(StandardScaler().fit(train.inputs.astype(np.float64)))
-        return Preprocessing(channels=0, scale=scale, mean=mean, variance=variance)
+        mean, variance = _moments_of_rows(train)
+        return Preprocessing(channels=0, scale=scale, mean=mean, variance=variance, columns=train.columns)
     if size is None:
         raise SourceError("pictures need a size to be resized to: set preprocessing.size to [height, width].")
     if antialias is None:
@@ -54,6 +54,29 @@ def measure(
         scaler.partial_fit(images.reshape(-1, train.channels).astype(np.float64))
     mean, variance = _moments(scaler)
     return dataclasses.replace(unscaled, scale="standardize", mean=mean, variance=variance)
+
+
+def measure_target(train: Examples, name: str, *, ends_linear: bool = True) -> Target:
+    """How the targets of a regression are scaled for training: to mean 0 and variance 1.
+
+    Args:
+        train: the training split; nothing else is looked at.
+        name: of the target.
+        ends_linear: False for a network whose last activation means something at 0, such as ReLU; the
+            targets then keep their 0 and are only divided.
+    """
+    targets = train.targets.astype(np.float64)
+    deviation = float(targets.std()) or 1.0
+    return Target(name, float(targets.mean()) if ends_linear else 0.0, deviation)
+
+
+def _moments_of_rows(train: Examples) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Of the cells that are there; 0 and 1 for categories, and for a column that is empty in train."""
+    rows = train.inputs.astype(np.float64)
+    plain = [column.categories is not None for column in train.columns] or np.zeros(rows.shape[1], bool)
+    plain = np.array(plain) | np.isnan(rows).all(axis=0)
+    scaler = StandardScaler().fit(np.where(plain, 0.0, rows))
+    return tuple(scaler.mean_.tolist()), tuple(np.where(plain, 1.0, scaler.var_).tolist())
 
 
 def _moments(scaler: StandardScaler) -> tuple[tuple[float, ...], tuple[float, ...]]:

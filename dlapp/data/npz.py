@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dlapp.data.arrays import Loaded, from_arrays
+from dlapp.data.arrays import from_arrays
+from dlapp.data.examples import Loaded
 from dlapp.errors import SourceError
 
 _INPUTS = ("x", "images", "inputs", "features", "data")

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -61,26 +60,25 @@ class Pipeline:
             augment: called with a batch of resized, unscaled pictures and ``training=True``.
 
         Returns:
-            Batches of (inputs, targets): (batch, height, width, channels) or (batch, columns)
-            float32 as the network takes them, and (batch,) int32.
+            Batches of (inputs, targets): (batch, height, width, channels) or (batch, width)
+            float32 as the network takes them, and (batch,) int32 classes or float32 numbers.
         """
         order = self._order(shuffle_seed, epoch)
-        resized = self._resized
-        scaled = resized is None and augment is None
-        if resized is not None:
+        ready = resize if augment is not None else preprocess  # as far as the values can be kept from pass to pass
+        kept = self._keep(ready)
+        if kept is not None:
             targets = _on_cpu(self.examples.targets)
             dataset = order.batch(batch_size).map(
-                lambda indices: (tf.gather(resized, indices), tf.gather(targets, indices)),
+                lambda indices: (tf.gather(kept, indices), tf.gather(targets, indices)),
                 num_parallel_calls=tf.data.AUTOTUNE,
             )
         else:
-            dataset = self._read(order, batch_size, preprocess if scaled else resize)
+            dataset = self._read(order, batch_size, ready)
         if augment is not None:
             # in sequence: the seed generators of the layers are state, and its order must repeat
-            dataset = dataset.map(lambda images, classes: (augment(images, training=True), classes))
-        if not scaled:
+            dataset = dataset.map(lambda images, targets: (augment(images, training=True), targets))
             dataset = dataset.map(
-                lambda inputs, classes: (scale(inputs, self.preprocessing), classes),
+                lambda inputs, targets: (scale(inputs, self.preprocessing), targets),
                 num_parallel_calls=tf.data.AUTOTUNE,
             )
         steps = math.ceil(len(self.examples) / batch_size)
@@ -102,21 +100,22 @@ class Pipeline:
 
         return tf.data.Dataset.range(1).flat_map(shuffled)
 
-    @functools.cached_property
-    def _resized(self) -> tf.Tensor | None:
-        """All the inputs, resized, or None where they do not fit."""
+    def _keep(self, transform: Callable[[tf.Tensor, Preprocessing], tf.Tensor]) -> tf.Tensor | None:
+        """All the inputs, transformed, or None where they do not fit."""
         count = len(self.examples)
         shape = self.examples.inputs.shape[1:]
         if self.preprocessing.size is not None:
             shape = (*self.preprocessing.size, self.preprocessing.channels)
+        elif self.preprocessing.columns:
+            shape = (self.preprocessing.width,)
         if count * math.prod(shape) * np.dtype(np.float32).itemsize > self.cache_bytes:
             return None
-        resized = np.empty((count, *shape), np.float32)
+        kept = np.empty((count, *shape), np.float32)
         filled = 0
-        for batch, _ in self._read(tf.data.Dataset.range(count), 256, resize).prefetch(2):
-            resized[filled : filled + len(batch)] = batch
+        for batch, _ in self._read(tf.data.Dataset.range(count), 256, transform).prefetch(2):
+            kept[filled : filled + len(batch)] = batch
             filled += len(batch)
-        return _on_cpu(resized)
+        return _on_cpu(kept)
 
     def _read(
         self, order: tf.data.Dataset, batch_size: int, transform: Callable[[tf.Tensor, Preprocessing], tf.Tensor]

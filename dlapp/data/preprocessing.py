@@ -23,7 +23,17 @@ def resize(images: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
 
 
 def scale(values: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
-    """Values in the range that the network is trained on; the shape stays."""
+    """Values in the range that the network is trained on; the shape stays, but for the columns of a table.
+
+    Rows of a table become (batch, width): numbers, with the mean where one is missing, then a flag for each
+    column that lacks cells in train, then for each category a slot and one for all other values.
+    """
+    if preprocessing.columns:
+        return _encode(values, preprocessing)
+    return _standardize(values, preprocessing)
+
+
+def _standardize(values: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
     if preprocessing.scale == "unit":
         return values / 255.0
     if preprocessing.scale == "standardize":
@@ -31,6 +41,25 @@ def scale(values: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
         deviation = np.sqrt(np.where(variance > _CONSTANT, variance, 1.0)).astype(np.float32)
         return (values - np.array(preprocessing.mean, np.float32)) / deviation
     return values
+
+
+def _encode(rows: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
+    columns = preprocessing.columns
+    absent = tf.math.is_nan(rows)
+    filled = tf.where(absent, tf.constant(preprocessing.mean, tf.float32), rows)
+    standardized = _standardize(filled, preprocessing)
+    numbers = [place for place, column in enumerate(columns) if column.categories is None]
+    flagged = [place for place, column in enumerate(columns) if column.missing]
+    parts = [tf.gather(standardized, numbers, axis=1)] if numbers else []
+    if flagged:
+        parts.append(tf.cast(tf.gather(absent, flagged, axis=1), tf.float32))
+    for place, column in enumerate(columns):
+        if column.categories is not None:
+            # a missing cell is NaN, which equals none of them and is not less than 0
+            code = rows[:, place : place + 1]
+            known = tf.cast(tf.equal(code, np.arange(len(column.categories), dtype=np.float32)), tf.float32)
+            parts += [known, tf.cast(tf.less(code, 0.0), tf.float32)]
+    return tf.concat(parts, axis=1)  # (batch, width)
 
 
 def preprocess(inputs: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:

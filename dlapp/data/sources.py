@@ -1,22 +1,40 @@
-"""Sources by name: ``digits``, ``idx:DIR``, ``h5:FILE``, ``folder:DIR``, ``npz:FILE`` or a bare path."""
+"""Sources by name: ``digits``, ``idx:DIR``, ``csv:FILE?target=COLUMN``, ... or a bare path."""
 
+import dataclasses
 import importlib
+from collections.abc import Sequence
 from pathlib import Path
 
-from dlapp.data.examples import Data, split
+from dlapp.data.columns import observed, recode
+from dlapp.data.examples import Data, Loaded, join, split
 from dlapp.errors import SourceError, UnknownName
+from dlapp.signature import Column
 
 # scheme: (file of the loader, how it is written, what it is)
 SOURCES: dict[str, tuple[str, str, str]] = {
     "digits": ("embedded", "digits", "1,797 handwritten digits of 8 x 8, shipped inside scikit-learn"),
+    "breast_cancer": ("embedded", "breast_cancer", "569 tumours by 30 measurements: malignant or benign"),
+    "diabetes": ("embedded", "diabetes", "442 patients by 10 measurements: progression after a year, a number"),
+    "iris": ("embedded", "iris", "150 irises by 4 measurements: 3 species"),
+    "wine": ("embedded", "wine", "178 wines by 13 measurements: 3 growers"),
     "h5": ("hdf5", "h5:FILE", "the course's HDF5 layout: train_set_x, train_set_y, list_classes, test_set_x, ..."),
     "idx": ("idx", "idx:DIR", "MNIST's idx and idx.gz files"),
     "folder": ("folder", "folder:DIR", "one folder a class, with or without train/, val/ and test/ above"),
     "npz": ("npz", "npz:FILE", "NumPy arrays of pictures or rows: x_train, y_train, x_test, ... or x, y"),
+    "csv": ("table", "csv:FILE?target=COLUMN", "a table with numbers and categories, or a folder of train.csv, ..."),
 }
 
 
-def load(source: str, *, dev: float = 0.15, test: float = 0.15, seed: int = 0, channels: int | None = None) -> Data:
+def load(
+    source: str,
+    *,
+    dev: float = 0.15,
+    test: float = 0.15,
+    seed: int = 0,
+    own: bool = True,
+    channels: int | None = None,
+    columns: Sequence[Column] | None = None,
+) -> Data:
     """Reads a source into train, dev and test.
 
     Splits that the source brings are used; the others are drawn from its train, stratified by class.
@@ -26,8 +44,37 @@ def load(source: str, *, dev: float = 0.15, test: float = 0.15, seed: int = 0, c
         source: ``scheme:rest``, or a path that is recognised by what it holds.
         dev, test: fractions of the examples, where the source has no such split.
         seed: decides which examples.
+        own: False joins the splits that the source brings and draws all of them anew.
         channels: 1, 3 or 4 for picture files; the most that any of them needs where it is None, with
             transparent parts laid on white.
+        columns: of a table, as a model knows them; those of its train where it is None.
+
+    Raises:
+        UnknownName: the scheme is unknown.
+        SourceError: the source cannot be read or does not hold what it should.
+    """
+    loaded = read(source, channels=channels)
+    if not own:
+        loaded = loaded._replace(parts={"train": join(list(loaded.parts.values()))})
+    data = split(source, loaded, dev=dev, test=test, seed=seed)
+    if not data.train.columns:
+        return data
+    try:
+        known = observed(data.train) if columns is None else columns
+        parts = {name: recode(part, known) for name, part in data.splits().items()}
+    except SourceError as error:
+        raise SourceError(f"{source}: {error}") from error
+    return dataclasses.replace(data, **parts)
+
+
+def read(source: str, *, channels: int | None = None, unreadable: list[str] | None = None) -> Loaded:
+    """What a source holds, in the splits that it brings itself, none of them drawn.
+
+    Args:
+        source: as for :func:`load`.
+        channels: as for :func:`load`.
+        unreadable: takes the reasons why files cannot be used, which are then left out; without it they are
+            an error.
 
     Raises:
         UnknownName: the scheme is unknown.
@@ -35,9 +82,9 @@ def load(source: str, *, dev: float = 0.15, test: float = 0.15, seed: int = 0, c
     """
     scheme, rest = parse(source)
     module = importlib.import_module(f"dlapp.data.{SOURCES[scheme][0]}")
-    options = {"channels": channels} if scheme == "folder" else {}
-    parts, labels, digest = module.load(rest, **options)
-    return split(source, parts, labels, digest, dev=dev, test=test, seed=seed)
+    if scheme == "folder":
+        return module.load(rest, channels=channels, unreadable=unreadable)
+    return module.load(scheme if SOURCES[scheme][0] == "embedded" else rest)
 
 
 def parse(source: str) -> tuple[str, str]:
@@ -57,7 +104,7 @@ def parse(source: str) -> tuple[str, str]:
         if not needs_path and colon:
             raise SourceError(f"{scheme} takes nothing after its name; got {source!r}.")
         return scheme, rest
-    path = Path(source)
+    path = Path(source.partition("?")[0])
     if path.exists():
         return _recognise(path), source
     if colon or not any(mark in source for mark in "/\\."):
@@ -67,8 +114,10 @@ def parse(source: str) -> tuple[str, str]:
 
 def _recognise(path: Path) -> str:
     if path.is_dir():
-        return "idx" if any(path.glob("*idx*-ubyte*")) else "folder"
-    suffixes = {".h5": "h5", ".hdf5": "h5", ".npz": "npz"}
+        if any(path.glob("*idx*-ubyte*")):
+            return "idx"
+        return "csv" if any(path.glob("*.csv")) and not any(child.is_dir() for child in path.iterdir()) else "folder"
+    suffixes = {".h5": "h5", ".hdf5": "h5", ".npz": "npz", ".csv": "csv", ".tsv": "csv"}
     if path.suffix.lower() in suffixes:
         return suffixes[path.suffix.lower()]
     raise SourceError(

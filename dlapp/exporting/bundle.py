@@ -11,39 +11,41 @@ import tensorflow as tf
 
 import dlapp
 from dlapp import signature as signatures
-from dlapp.architectures.heads import with_probabilities
+from dlapp.architectures.heads import with_final_output
 from dlapp.errors import AlreadyExists, ParityError, UnknownName
 from dlapp.exporting import onnx_file, parity, readme, saved_model
 from dlapp.exporting.graph import serving_function
 from dlapp.files import replacing_folder, sha256, write_text
 from dlapp.inference.bundle import ONNX, SIGNATURE
 from dlapp.recipe import Format
-from dlapp.signature import Preprocessing, Signature
+from dlapp.signature import Preprocessing, Signature, Target
 
 
 def export(
     model: keras.Model,
     folder: str | Path,
     *,
-    labels: Sequence[str],
+    labels: Sequence[str] = (),
     preprocessing: Preprocessing,
     samples: np.ndarray,
+    target: Target | None = None,
     formats: Sequence[str] = ("savedmodel", "onnx"),
     provenance: Mapping[str, Any] | None = None,
 ) -> parity.Parity:
     """Writes a bundle and proves that it computes what the model does.
 
-    The graph takes raw values and gives probabilities; ``preprocessing`` becomes part of it. Nothing
+    The graph takes raw values and gives final ones; ``preprocessing`` and ``target`` become part of it. Nothing
     is left under the name of ``folder`` unless every runtime agrees with Keras; a bundle that was
     there before stays until then.
 
     Args:
-        model: a classifier, as a builder or ``keras.models.load_model`` gives it.
+        model: as a builder or ``keras.models.load_model`` gives it.
         folder: where the bundle goes; its last part is its name.
-        labels: the classes, in the order of the model's outputs.
+        labels: the classes, in the order of a classifier's outputs.
         preprocessing: what the model was trained with.
         samples: a few raw inputs to prove it with: (n, height, width, channels) uint8 or
             (n, columns) float32.
+        target: what a regression predicts, and how the targets were scaled; None for a classifier.
         formats: ``savedmodel``, ``onnx`` or both.
         provenance: where the model comes from; goes into the metadata.
 
@@ -65,8 +67,11 @@ def export(
         raise UnknownName("format", unknown[0] if unknown else "", get_args(Format))
     facts = {"name": folder.name, "architecture": model.name, **(provenance or {})}
     facts["exported_with"] = {"dlapp": dlapp.__version__, "keras": keras.__version__, "tensorflow": tf.__version__}
-    signature = signatures.classification(tuple(labels), preprocessing, facts)
-    _check_labels(model, signature)
+    if target is None:
+        signature = signatures.classification(tuple(labels), preprocessing, facts)
+    else:
+        signature = signatures.regression(target, preprocessing, facts)
+    _check_outputs(model, signature)
     if not len(samples):
         raise ValueError("samples must hold at least one raw input: without any, nothing is proven.")
     signature.inputs[0].check(samples)
@@ -89,10 +94,12 @@ def export(
     return found
 
 
-def _check_labels(model: keras.Model, signature: Signature) -> None:
-    classes = with_probabilities(model).output_shape[-1]
-    if classes != len(signature.labels):
-        raise ValueError(f"labels must name the {classes} classes of {model.name}; got {len(signature.labels)}.")
+def _check_outputs(model: keras.Model, signature: Signature) -> None:
+    outputs = with_final_output(model, signature.target).output_shape[-1]
+    if signature.target is not None and outputs != 1:
+        raise ValueError(f"a network that predicts {signature.target.name} must have one output; got {outputs}.")
+    if signature.target is None and outputs != len(signature.labels):
+        raise ValueError(f"labels must name the {outputs} classes of {model.name}; got {len(signature.labels)}.")
 
 
 def _cases(model: keras.Model, signature: Signature, samples: np.ndarray) -> list[parity.Case]:

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from dlapp.architectures.heads import with_probabilities
+from dlapp.architectures.heads import with_final_output
 from dlapp.data.preprocessing import preprocess
 from dlapp.signature import Signature
 
@@ -19,9 +19,10 @@ def input_spec(signature: Signature) -> tf.TensorSpec:
 
 def serving_function(model: keras.Model, signature: Signature) -> Any:
     """A ``tf.function`` with one input and a dict of outputs, traced once for all sizes."""
-    network = with_probabilities(model)
+    network = with_final_output(model, signature.target)
+    name = signature.outputs[0].name
 
     def serve(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"probabilities": network(preprocess(inputs, signature.preprocessing), training=False)}
+        return {name: network(preprocess(inputs, signature.preprocessing), training=False)}
 
     return tf.function(serve, input_signature=[input_spec(signature)])

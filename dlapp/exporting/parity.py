@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dlapp.architectures.heads import with_probabilities
+from dlapp.architectures.heads import with_final_output
 from dlapp.data.preprocessing import preprocess
 from dlapp.errors import BundleError, UnknownName
 from dlapp.exporting import saved_model
@@ -40,8 +40,9 @@ class RuntimeResult:
     Attributes:
         runtime: its name.
         version: of the library that ran the bundle.
-        largest_difference: absolute, over all outputs of all samples.
-        same_answer: whether every sample has the same class; a tie within the tolerance counts.
+        largest_difference: absolute, over all outputs of all samples; of values, as a share of the
+            target's deviation or mean, whichever is larger.
+        same_answer: whether every sample has the same class (a tie within the tolerance counts) or value.
         load_s, latency_s: seconds to load, and the median for one sample alone.
         equal: the verdict.
     """
@@ -127,10 +128,9 @@ def _loaders(folder: Path, signature: Signature, model: keras.Model | None) -> d
 
 def keras_run(model: keras.Model, signature: Signature) -> Run:
     """The model in Keras, behind its preprocessing, by ``predict``: an eager call would run another graph."""
-    network = with_probabilities(model)
-    return lambda inputs: {
-        "probabilities": network.predict(preprocess(tf.constant(inputs), signature.preprocessing), verbose=0)
-    }
+    network = with_final_output(model, signature.target)
+    name = signature.outputs[0].name
+    return lambda inputs: {name: network.predict(preprocess(tf.constant(inputs), signature.preprocessing), verbose=0)}
 
 
 def _saved_model_run(folder: Path, signature: Signature) -> Run:
@@ -171,20 +171,28 @@ def _replay(name: str, load: Callable[[], Run], signature: Signature, cases: Seq
     run = load()
     load_s = time.perf_counter() - started
     largest, same = 0.0, True
+    unit = _unit(signature)
     for inputs, expected in cases:
         outputs = run(inputs)
         for output in signature.outputs:
-            largest = max(largest, _largest_difference(outputs[output.name], expected[output.name]))
-        same = same and _same_classes(outputs["probabilities"], expected["probabilities"])
+            largest = max(largest, _largest_difference(outputs[output.name], expected[output.name]) / unit)
+        if signature.task == "classification":
+            same = same and _same_classes(outputs["probabilities"], expected["probabilities"])
     return RuntimeResult(
         runtime=name,
         version=importlib.metadata.version(_PACKAGES.get(name, name)),
         largest_difference=largest,
-        same_answer=same,
+        same_answer=same and (signature.task == "classification" or largest <= TOLERANCE),
         load_s=round(load_s, 4),
         latency_s=round(_median_latency(run, cases[0][0][:1]), 6),
         equal=same and largest <= TOLERANCE,
     )
+
+
+def _unit(signature: Signature) -> float:
+    """What differences are measured in: 1 for probabilities; values have a unit of their own."""
+    target = signature.target
+    return 1.0 if target is None else max(target.deviation, abs(target.mean))
 
 
 def _largest_difference(given: np.ndarray, expected: np.ndarray) -> float:

@@ -6,18 +6,31 @@ from dlapp.signature import Signature
 
 _PICTURE = """\
 image = np.asarray(Image.open("picture.png").convert("{mode}")){axes}"""
+_BEST = """\
+best = probabilities[0].argmax()
+print(labels[best], probabilities[0, best])"""
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 def render(signature: Signature, name: str, formats: Sequence[str]) -> str:
     """The text of ``README.md``, for the formats that the bundle has."""
-    (given,) = signature.inputs
+    (given,), (output,) = signature.inputs, signature.outputs
+    words = {"read": _read(signature), "imports": _imports(signature), "input": given.name, "output": output.name}
     parts = [_head(signature, name)]
     if "onnx" in formats:
-        parts.append(_ONNX.format(read=_read(signature), imports=_imports(signature), input=given.name))
+        labels = 'labels = json.loads(session.get_modelmeta().custom_metadata_map["labels"])\n'
+        parts.append(_ONNX.format(**words, **_answer(signature, labels)))
     if "savedmodel" in formats:
-        parts.append(_SAVED_MODEL.format(read=_read(signature), imports=_imports(signature), input=given.name))
+        labels = 'labels = json.loads(Path("saved_model/1/assets/signature.json").read_text("utf-8"))["labels"]\n'
+        parts.append(_SAVED_MODEL.format(**words, **_answer(signature, labels)))
     return "\n".join(parts)
+
+
+def _answer(signature: Signature, labels: str) -> dict[str, str]:
+    """How labels are read, and how the first answer is printed."""
+    if signature.task == "regression":
+        return {"labels": "", "show": "print(value[0, 0])"}
+    return {"labels": labels, "show": _BEST}
 
 
 def _head(signature: Signature, name: str) -> str:
@@ -32,8 +45,29 @@ def _head(signature: Signature, name: str) -> str:
         architecture=signature.provenance.get("architecture", "A network"),
         data=f" trained on `{signature.provenance['data']}`" if "data" in signature.provenance else "",
         rows=rows,
-        labels=labels,
+        answer=f"Classes: {labels}."
+        if labels
+        else f"`value` is the {signature.target.name}, in its own unit."
+        if signature.target
+        else "",
+        columns=_columns(signature),
     )
+
+
+def _columns(signature: Signature) -> str:
+    """What the columns of ``features`` are."""
+    columns = signature.preprocessing.columns
+    if not columns:
+        return ""
+    names = ", ".join(column.name for column in columns)
+    text = f"Columns of `features`: {names}. NaN is a missing cell."
+    categories = [column for column in columns if column.categories is not None]
+    if categories:
+        text += (
+            " Of a column of categories the value is the index of the category in `signature.json`, "
+            f"-1 for any other ({', '.join(column.name for column in categories)}); `dlapp predict` takes text."
+        )
+    return text + "\n"
 
 
 def _imports(signature: Signature) -> str:
@@ -52,15 +86,15 @@ def _read(signature: Signature) -> str:
 _HEAD = """\
 # {name}
 
-{architecture}{data}. Raw values go in and probabilities come out: resizing and scaling are inside the
+{architecture}{data}. Raw values go in and final ones come out: resizing and scaling are inside the
 graph. `signature.json` says the same to programs, and holds the hashes of the files.
 
 | | name | type | shape |
 | --- | --- | --- | --- |
 {rows}
 
-Classes: {labels}.
-`dlapp verify {name}` replays `samples.npz` in every runtime; `parity.json` is what it measured last.
+{answer}
+{columns}`dlapp verify {name}` replays `samples.npz` in every runtime; `parity.json` is what it measured last.
 """
 
 _ONNX = """\
@@ -72,11 +106,9 @@ import numpy as np
 import onnxruntime
 {imports}
 session = onnxruntime.InferenceSession("model.onnx")
-labels = json.loads(session.get_modelmeta().custom_metadata_map["labels"])
-{read}
-(probabilities,) = session.run(["probabilities"], {{"{input}": {input}}})
-best = probabilities[0].argmax()
-print(labels[best], probabilities[0, best])
+{labels}{read}
+({output},) = session.run(["{output}"], {{"{input}": {input}}})
+{show}
 ```
 """
 
@@ -89,12 +121,10 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 {imports}
-labels = json.loads(Path("saved_model/1/assets/signature.json").read_text("utf-8"))["labels"]
-model = tf.saved_model.load("saved_model/1")
+{labels}model = tf.saved_model.load("saved_model/1")
 {read}
-probabilities = model.signatures["serving_default"]({input}=tf.constant({input}))["probabilities"].numpy()
-best = probabilities[0].argmax()
-print(labels[best], probabilities[0, best])
+{output} = model.signatures["serving_default"]({input}=tf.constant({input}))["{output}"].numpy()
+{show}
 ```
 
 ## TensorFlow Serving

@@ -3,14 +3,17 @@
 import io
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib.figure
 import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
+
+from dlapp.files import replacing
 
 TRAIN, DEV, BEST = "#2f6fb0", "#d1662c", "#8a8f98"
 _STYLE: Any = {
@@ -27,18 +30,18 @@ _STYLE: Any = {
 _ALL_TICKS = 30  # beyond so many classes, labels would run into each other
 
 
-def curves(history: Sequence[dict[str, float]]) -> str:
-    """Loss and accuracy of train and dev against the epoch; the best epoch is marked."""
+def curves(history: Sequence[dict[str, float]], metric: str) -> str:
+    """Loss and another metric of train and dev against the epoch; the best epoch is marked."""
     epochs = [row["epoch"] for row in history]
     best = min(history, key=lambda row: row["dev_loss"])["epoch"]
     with matplotlib.rc_context(_STYLE | {"svg.hashsalt": "curves"}):  # ids are unique on the page, and repeat
         figure = matplotlib.figure.Figure(figsize=(9.6, 3.3), layout="constrained")
-        for axes, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        for axes, name in zip(figure.subplots(1, 2), ("loss", metric), strict=True):
             marker = "o" if len(epochs) == 1 else None
-            axes.plot(epochs, [row[f"train_{metric}"] for row in history], color=TRAIN, label="train", marker=marker)
-            axes.plot(epochs, [row[f"dev_{metric}"] for row in history], color=DEV, label="dev", marker=marker)
+            axes.plot(epochs, [row[f"train_{name}"] for row in history], color=TRAIN, label="train", marker=marker)
+            axes.plot(epochs, [row[f"dev_{name}"] for row in history], color=DEV, label="dev", marker=marker)
             axes.axvline(best, color=BEST, linestyle=":", label=f"kept: epoch {best:.0f}")
-            axes.set(xlabel="epoch", title=metric)
+            axes.set(xlabel="epoch", title={"r2": "R\u00b2"}.get(name, name))
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         figure.axes[0].set_ylim(bottom=0)
         figure.axes[1].legend(frameon=False)
@@ -61,6 +64,90 @@ def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> str:
                 color = "white" if shares[row, column] > 0.5 else "#1c2330" if count else "#c4c8cf"
                 axes.text(column, row, f"{count}", ha="center", va="center", color=color, fontsize=8)
         return _svg(figure)
+
+
+def scatter(targets: np.ndarray, values: np.ndarray, name: str) -> str:
+    """Predicted against true values of a regression, with the line on which both are equal."""
+    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": "scatter"}):
+        figure = matplotlib.figure.Figure(figsize=(5.2, 5.2), layout="constrained")
+        axes = figure.subplots()
+        ends = [float(min(targets.min(), values.min())), float(max(targets.max(), values.max()))]
+        axes.plot(ends, ends, color=BEST, linestyle=":")
+        axes.scatter(targets, values, s=14, alpha=0.6, color=TRAIN, edgecolors="none", rasterized=len(values) > 2000)
+        axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}", aspect="equal")
+        return _svg(figure)
+
+
+def errors(found: Mapping[str, Mapping[str, float]], bayes_error: float, *, percent: bool) -> str:
+    """The error of each split with its interval, and the Bayes error.
+
+    Args:
+        found: by split: ``value``, ``low`` and ``high``.
+        bayes_error: drawn as a line.
+        percent: whether errors are shares.
+    """
+    factor = 100 if percent else 1
+    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": "errors"}):
+        figure = matplotlib.figure.Figure(figsize=(8.4, 0.5 * len(found) + 1.1), layout="constrained")
+        axes = figure.subplots()
+        for row, (name, error) in enumerate(found.items()):
+            value, low, high = (factor * error[key] for key in ("value", "low", "high"))
+            color = TRAIN if name.startswith("train") else DEV
+            axes.errorbar(value, -row, xerr=[[value - low], [high - value]], fmt="o", color=color, capsize=4)
+        axes.axvline(factor * bayes_error, color=BEST, linestyle=":", label="Bayes error")
+        axes.set_yticks([-row for row in range(len(found))], [name.replace("_", "-") for name in found])
+        axes.set(xlabel="error in %" if percent else "mean absolute error", ylim=(-len(found) + 0.4, 0.6))
+        figure.legend(frameon=False, loc="outside upper right")
+        return _svg(figure)
+
+
+def learning_curve(curve: Mapping[str, Any], *, percent: bool) -> str:
+    """Errors on train and dev against the number of examples, with bands of the seeds, and what twice as many bring."""
+    factor = 100 if percent else 1
+    sizes = curve["sizes"]
+    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": "learning curve"}):
+        figure = matplotlib.figure.Figure(figsize=(8.4, 3.8), layout="constrained")
+        axes = figure.subplots()
+        for name, color in (("train", TRAIN), ("dev", DEV)):
+            found = factor * np.array(curve[name])
+            axes.plot(sizes, found.mean(axis=0), color=color, marker="o", label=name)
+            axes.fill_between(sizes, found.min(axis=0), found.max(axis=0), color=color, alpha=0.18, linewidth=0)
+        further = curve["extrapolation"].get("interval")
+        if further:
+            value, low, high = (factor * further[key] for key in ("value", "low", "high"))
+            axes.errorbar(
+                2 * sizes[-1],
+                value,
+                yerr=[[value - low], [high - value]],
+                fmt="o",
+                mfc="white",
+                color=DEV,
+                capsize=4,
+                label="dev with twice the examples",
+            )
+        axes.set(xscale="log", xlabel="training examples", ylabel="error in %" if percent else "mean absolute error")
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_xticks([*sizes, 2 * sizes[-1]] if further else sizes)
+        axes.set_ylim(bottom=0)
+        axes.legend(frameon=False)
+        return _svg(figure)
+
+
+def write_rate_test(path: Path, rates: Sequence[float], losses: Sequence[float], suggestion: float) -> None:
+    """Draws the loss against the learning rate of a range test, with the suggested rate, into a PNG file."""
+    with matplotlib.rc_context(_STYLE):
+        figure = matplotlib.figure.Figure(figsize=(6.4, 4.0), layout="constrained")
+        axes = figure.subplots()
+        axes.plot(rates, losses, color=TRAIN)
+        axes.axvline(suggestion, color=DEV, linestyle=":", label=f"suggested: {suggestion:g}")
+        axes.set(
+            xscale="log", xlabel="learning rate", ylabel="smoothed training loss", title="learning-rate range test"
+        )
+        axes.set_ylim(top=min(max(losses), 2 * losses[0]) * 1.05)
+        axes.legend(frameon=False)
+        with replacing(path) as beside:
+            figure.savefig(beside, dpi=130)
 
 
 def _label_classes(axes: Axes, labels: Sequence[str]) -> None:

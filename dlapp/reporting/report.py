@@ -24,16 +24,15 @@ class Mistake:
     Attributes:
         where: the file, or which example of the split.
         picture: (height, width, channels) uint8; None for rows.
-        true, predicted: labels.
-        true_probability, predicted_probability: what the network gave them.
+        true, predicted: a label and the probability that the network gave it, or a value.
+        details: what else is known of the example, such as the cells of its row.
     """
 
     where: str
     picture: np.ndarray | None
     true: str
-    true_probability: float
     predicted: str
-    predicted_probability: float
+    details: str = ""
 
     @property
     def data_uri(self) -> str:
@@ -48,7 +47,7 @@ class Mistake:
         return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def write_classification(
+def write_report(
     path: Path,
     *,
     title: str,
@@ -57,9 +56,12 @@ def write_classification(
     metrics: Mapping[str, Any],
     history: Sequence[dict[str, float]],
     labels: Sequence[str],
+    target: str,
+    test: tuple[np.ndarray, np.ndarray],
     mistakes: Sequence[Mistake],
+    diagnosis: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes the report of a classifier.
+    """Writes the report of a classifier or a regression.
 
     Args:
         path: of the page.
@@ -68,8 +70,11 @@ def write_classification(
         recipe_path: where it stands, for the command that repeats the run.
         metrics: what ``metrics.json`` holds.
         history: the rows of ``history.csv``.
-        labels: the classes.
+        labels: the classes; none for a regression.
+        target: the name of what a regression predicts.
+        test: the targets of test, (n,), and what the network answers, (n, outputs).
         mistakes: the worst on test, worst first.
+        diagnosis: what ``diagnosis.json`` holds; without, the section is left out.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("dlapp.reporting", "."),
@@ -78,6 +83,7 @@ def write_classification(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    classes = metrics["task"] == "classification"
     page = environment.get_template("report.html.jinja").render(
         title=title,
         recipe=recipe,
@@ -89,10 +95,21 @@ def write_classification(
         best=min(history, key=lambda row: row["dev_loss"]),
         seconds=sum(row["seconds"] for row in history),
         labels=labels,
+        target=target,
         mistakes=mistakes,
-        wrong=round((1 - metrics["test"]["accuracy"]) * metrics["test"]["examples"]),
-        curves=plots.curves(history),
-        confusion=plots.confusion(metrics["test"]["confusion_matrix"], labels),
+        wrong=round((1 - metrics["test"]["accuracy"]) * metrics["test"]["examples"]) if classes else None,
+        curves=plots.curves(history, "accuracy" if classes else "r2"),
+        confusion=plots.confusion(metrics["test"]["confusion_matrix"], labels) if classes else None,
+        scatter=None if classes else plots.scatter(test[0], test[1][:, 0], target),
+        diagnosis=diagnosis,
+        diagnosis_plots=_plot_diagnosis(diagnosis, percent=classes) if diagnosis else {},
         version=dlapp.__version__,
     )
     write_text(path, page)
+
+
+def _plot_diagnosis(diagnosis: Mapping[str, Any], *, percent: bool) -> dict[str, str]:
+    drawn = {"errors": plots.errors(diagnosis["errors"], diagnosis["bayes_error"], percent=percent)}
+    if diagnosis["learning_curve"]:
+        drawn["learning_curve"] = plots.learning_curve(diagnosis["learning_curve"], percent=percent)
+    return drawn

@@ -20,12 +20,22 @@ Row = dict[str, float]
 
 
 class Checkpoint(keras.callbacks.ModelCheckpoint):
-    """``ModelCheckpoint`` that writes beside its file and renames, so that the file is never half-written."""
+    """``ModelCheckpoint`` that writes beside its file and renames, so that the file is never half-written.
 
-    def __init__(self, path: Path, **options: Any) -> None:
+    Args:
+        path: of the file.
+        resumable: with the optimizer and its state; without, any Keras loads the file, also where a
+            schedule of dlapp is unknown.
+    """
+
+    def __init__(self, path: Path, *, resumable: bool = False, **options: Any) -> None:
         self.path = path
+        self._resumable = resumable
         self._beside = path.with_name(f".{path.stem}.part{path.suffix}")
         super().__init__(str(self._beside), verbose=0, **options)
+
+    def set_model(self, model: keras.Model) -> None:
+        super().set_model(model if self._resumable else keras.Model(model.input, model.output, name=model.name))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._beside.unlink(missing_ok=True)  # half a file of a process that was killed
@@ -48,6 +58,22 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
         super().on_train_begin(logs)
         for row in self._past:
             self.on_epoch_end(int(row["epoch"]) - 1, {"val_loss": row["dev_loss"]})
+
+
+class ReduceOnPlateau(keras.callbacks.ReduceLROnPlateau):
+    """``ReduceLROnPlateau`` that first relives the epochs of the run that it continues."""
+
+    def __init__(self, past: Sequence[Row], **options: Any) -> None:
+        super().__init__(**options)
+        self._past = past
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        super().on_train_begin(logs)
+        for row in self._past:
+            self.on_epoch_end(int(row["epoch"]) - 1, {"val_loss": row["dev_loss"]})
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        super().on_epoch_end(epoch, dict(logs or {}))  # it adds the learning rate, which is no metric
 
 
 class History(keras.callbacks.Callback):

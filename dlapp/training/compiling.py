@@ -1,7 +1,6 @@
 """From the words of a recipe to what ``model.compile`` takes."""
 
 import inspect
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -9,12 +8,13 @@ import keras
 from dlapp.architectures import builder
 from dlapp.architectures.heads import gives_logits
 from dlapp.errors import RecipeError, UnknownName
-from dlapp.recipe import Recipe, Training
+from dlapp.recipe import OPTIMIZERS, Recipe, Training
+from dlapp.training.schedules import learning_rate
 
-_OPTIMIZERS: dict[str, Callable[..., keras.optimizers.Optimizer]] = {
+_OPTIMIZERS: dict[str, type[keras.optimizers.Optimizer]] = {
     "gradient_descent": keras.optimizers.SGD,
-    "momentum": lambda rate: keras.optimizers.SGD(rate, momentum=0.9),
-    "nesterov": lambda rate: keras.optimizers.SGD(rate, momentum=0.9, nesterov=True),
+    "momentum": keras.optimizers.SGD,
+    "nesterov": keras.optimizers.SGD,
     "rmsprop": keras.optimizers.RMSprop,
     "adam": keras.optimizers.Adam,
     "adamw": keras.optimizers.AdamW,
@@ -28,56 +28,82 @@ _STEPS_PER_EXECUTION = 16
 def build(recipe: Recipe, input_shape: tuple[int, ...], classes: int) -> keras.Model:
     """The network of a recipe, uncompiled.
 
+    Args:
+        recipe: names the architecture and its options.
+        input_shape: of one example.
+        classes: how many there are; 0 for a regression.
+
     Raises:
         RecipeError: the builder has no such option, or refuses its value.
         UnknownName: there is no such architecture, or it has no such option.
     """
     make = builder(recipe.architecture)
     known = inspect.signature(make).parameters
-    options: dict[str, Any] = {"classes": classes, **recipe.architecture_options}
+    options: dict[str, Any] = {"classes": classes or 1}
+    if not classes and "classifier_activation" in known:
+        options["classifier_activation"] = None
+    options |= recipe.architecture_options
     for name in options:
         if name not in known or name == "input_shape":
             raise UnknownName(f"option of {recipe.architecture}", name, known.keys() - {"input_shape"})
-    if recipe.training.l2:
-        options["kernel_regularizer"] = keras.regularizers.L2(recipe.training.l2)
-    if recipe.training.dropout:
+    training = recipe.training
+    if training.l1 or training.l2:
+        options["kernel_regularizer"] = keras.regularizers.L1L2(training.l1, training.l2)
+    if training.dropout:
         if "dropout" not in known:
             raise RecipeError(f"{recipe.architecture} has no dropout: remove training.dropout from the recipe.")
-        options["dropout"] = recipe.training.dropout
+        options["dropout"] = training.dropout
     try:
         model = make(input_shape, **options)
     except (ValueError, TypeError) as error:
-        raise RecipeError(f"{recipe.architecture} cannot be built on {input_shape}: {error}") from error
-    if model.output_shape[1:] not in ((classes,), (1,) if classes == 2 else ()):
+        message = f"{recipe.architecture} cannot be built on {input_shape}: {error}"
+        if not classes:
+            message += " The target is a number; linear_unit, shallow_network and deep_network predict one."
+        raise RecipeError(message) from error
+    if model.output_shape[1:] not in ((classes or 1,), (1,) if classes == 2 else ()):
+        wanted = f"{classes} classes" if classes else "one number to predict"
         raise RecipeError(
-            f"the data have {classes} classes; {recipe.architecture} gives {model.output_shape[1:]}. "
+            f"the data have {wanted}; {recipe.architecture} gives {model.output_shape[1:]}. "
             "Remove classes and include_top from architecture_options."
         )
-    gives_logits(model)  # refuses other activations
+    if classes:
+        gives_logits(model)  # refuses other activations
     return model
 
 
-def compile_classifier(model: keras.Model, training: Training, *, steps_per_epoch: int) -> None:
-    """Compiles with cross-entropy, accuracy and the optimizer and schedule of the recipe."""
-    logits = gives_logits(model)
-    if model.output_shape[-1] == 1:
-        loss: keras.losses.Loss = keras.losses.BinaryCrossentropy(from_logits=logits)
-        accuracy: keras.metrics.Metric = keras.metrics.BinaryAccuracy("accuracy", threshold=0.0 if logits else 0.5)
-    else:
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=logits)
-        accuracy = keras.metrics.SparseCategoricalAccuracy("accuracy")
+def compile_for(model: keras.Model, training: Training, *, task: str, steps_per_epoch: int) -> None:
+    """Compiles with the loss and metric of the task and the optimizer and schedule of the recipe."""
+    loss, metric = loss_and_metric(model, task)
     model.compile(
-        optimizer=_OPTIMIZERS[training.optimizer](learning_rate(training, steps_per_epoch=steps_per_epoch)),
+        optimizer=optimizer(training, learning_rate(training, steps_per_epoch=steps_per_epoch)),
         loss=loss,
-        metrics=[accuracy],
+        metrics=[metric],
         steps_per_execution=_STEPS_PER_EXECUTION if model.count_params() < _SMALL_MODEL else 1,
     )
 
 
-def learning_rate(
-    training: Training, *, steps_per_epoch: int
-) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    """The learning rate as Keras takes it."""
-    if training.schedule == "cosine":
-        return keras.optimizers.schedules.CosineDecay(training.learning_rate, training.epochs * steps_per_epoch)
-    return training.learning_rate
+def loss_and_metric(model: keras.Model, task: str) -> tuple[keras.losses.Loss, keras.metrics.Metric]:
+    """Cross-entropy and accuracy of a classifier; mean squared error and R2 of a regression."""
+    if task == "regression":
+        return keras.losses.MeanSquaredError(), keras.metrics.R2Score(name="r2")
+    logits = gives_logits(model)
+    if model.output_shape[-1] == 1:
+        accuracy = keras.metrics.BinaryAccuracy("accuracy", threshold=0.0 if logits else 0.5)
+        return keras.losses.BinaryCrossentropy(from_logits=logits), accuracy
+    return (
+        keras.losses.SparseCategoricalCrossentropy(from_logits=logits),
+        keras.metrics.SparseCategoricalAccuracy("accuracy"),
+    )
+
+
+def optimizer(
+    training: Training, rate: float | keras.optimizers.schedules.LearningRateSchedule
+) -> keras.optimizers.Optimizer:
+    """Keras's optimizer of that name, with the parameters and the clipping of the recipe."""
+    resolved = training.resolved()
+    options: dict[str, Any] = {name: getattr(resolved, name) for name in OPTIMIZERS[training.optimizer]}
+    if training.optimizer == "nesterov":
+        options["nesterov"] = True
+    return _OPTIMIZERS[training.optimizer](
+        rate, global_clipnorm=training.clip_norm, clipvalue=training.clip_value, **options
+    )

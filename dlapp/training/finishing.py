@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -11,10 +12,10 @@ import numpy as np
 import dlapp
 from dlapp import pictures
 from dlapp import signature as signatures
-from dlapp.architectures.heads import with_probabilities
+from dlapp.architectures.heads import with_final_output
 from dlapp.data import Examples
 from dlapp.data.pipelines import Pipeline, naming_unreadable
-from dlapp.evaluation import score
+from dlapp.evaluation import score, score_regression
 from dlapp.files import replacing, write_json
 from dlapp.training.callbacks import read_history
 from dlapp.training.model_folder import ModelFolder, load_keras
@@ -30,17 +31,18 @@ def finish(run: Run, folder: ModelFolder) -> dict[str, np.ndarray]:
     """Evaluates the best weights on every split and writes what the folder still lacks but the report.
 
     Returns:
-        The probabilities of every split, (n, classes), by its name.
+        What they answer on every split, by its name: probabilities (n, classes) or values (n, 1).
     """
     model = load_keras(folder.model)
-    network = with_probabilities(model)
-    probabilities = {}
+    network = with_final_output(model, run.target)
+    answers = {}
     metrics: dict[str, Any] = {}
     for name, part in run.data.splits().items():
         with naming_unreadable(part):
-            probabilities[name] = predict(network, part, run.preprocessing)
-        metrics[name] = score(part.targets, probabilities[name], run.data.labels)
+            answers[name] = predict(network, part, run.preprocessing)
+        metrics[name] = score_task(part.targets, answers[name], run.data.labels, run.target)
     metrics |= {
+        "task": run.data.task,
         "epochs": len(read_history(folder.history)),
         "parameters": model.count_params(),
         "seed": run.recipe.training.seed,
@@ -48,21 +50,39 @@ def finish(run: Run, folder: ModelFolder) -> dict[str, np.ndarray]:
         "data_hash": run.data.hash,
         "own_splits": list(run.data.own_splits),
     }
-    signature = signatures.classification(run.data.labels, run.preprocessing, _provenance(run, folder, metrics))
+    provenance = _provenance(run, folder, metrics)
+    if run.target is None:
+        signature = signatures.classification(run.data.labels, run.preprocessing, provenance)
+    else:
+        signature = signatures.regression(run.target, run.preprocessing, provenance)
     write_samples(folder, run.data.test)
     signature.write(folder.signature)
     seconds = sum(row["seconds"] for row in read_history(folder.history))
+    machine = f"{os.cpu_count()} CPU cores, {seconds:.0f} s"
     run.recipe.write(
-        folder.recipe,
-        header=f"dlapp train {folder.recipe}       {os.cpu_count()} CPU cores, {seconds:.0f} s, "
-        f"test accuracy {metrics['test']['accuracy']:.4f}",
+        folder.recipe, header=f"dlapp train {folder.recipe}       {machine}, test {_headline(metrics['test'])}"
     )
     write_json(folder.metrics, metrics)  # last: a folder that has it is finished
-    return probabilities
+    return answers
+
+
+def score_task(
+    targets: np.ndarray, answers: np.ndarray, labels: Sequence[str], target: signatures.Target | None
+) -> dict[str, Any]:
+    """The metrics of a classifier, or of a regression where there is a ``target``."""
+    if target is None:
+        return score(targets, answers, labels)
+    return score_regression(targets, answers[:, 0], deviation=target.deviation)
+
+
+def _headline(scores: dict[str, Any]) -> str:
+    if "accuracy" in scores:
+        return f"accuracy {scores['accuracy']:.4f}"
+    return f"mean absolute error {scores['mean_absolute_error']:.4g}"
 
 
 def predict(network: keras.Model, examples: Examples, preprocessing: signatures.Preprocessing) -> np.ndarray:
-    """What ``with_probabilities`` gives in inference mode, in the order of ``examples``: (n, classes) float32."""
+    """What a network gives in inference mode, in the order of ``examples``: (n, outputs) float32."""
     batches = Pipeline(examples, preprocessing, cache_bytes=0).batches(64)  # read once
     return np.asarray(network.predict(batches.map(lambda inputs, _: inputs), verbose=0))
 
@@ -96,6 +116,10 @@ def _provenance(run: Run, folder: ModelFolder, metrics: dict[str, Any]) -> dict[
         "data_hash": run.data.hash,
         "seed": run.recipe.training.seed,
         "versions": metrics["versions"],
-        "test": {key: metrics["test"][key] for key in ("examples", "loss", "accuracy")},
+        "test": {
+            key: metrics["test"][key]
+            for key in ("examples", "loss", "accuracy", "mean_absolute_error", "r2")
+            if key in metrics["test"]
+        },
         "recipe": run.recipe.to_toml(),
     }

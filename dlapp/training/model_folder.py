@@ -67,6 +67,10 @@ class ModelFolder:
         return self.path / "report.html"
 
     @property
+    def diagnosis(self) -> Path:
+        return self.path / "diagnosis.json"
+
+    @property
     def last_model(self) -> Path:
         return self.path / "last" / "model.keras"
 

@@ -5,27 +5,34 @@ import math
 
 import keras
 import numpy as np
+from sklearn.utils.class_weight import compute_class_weight
 
 from dlapp import signature as signatures
 from dlapp.architectures import ARCHITECTURES, builder
 from dlapp.data import Data, Examples, load
-from dlapp.data.measuring import measure
-from dlapp.data.pipelines import naming_unreadable
-from dlapp.errors import RecipeError
+from dlapp.data.measuring import measure, measure_target
+from dlapp.data.pipelines import Pipeline, naming_unreadable
+from dlapp.errors import RecipeError, SourceError, UnknownName
 from dlapp.recipe import Recipe
 from dlapp.training.compiling import build
+from dlapp.training.model_folder import ModelFolder
 
 _LARGEST_DEFAULT_SIZE = 64  # of networks made for no size, on files of any size: the course's own
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Run:
-    """A recipe made ready: the data are split, the preprocessing is measured, the network is built."""
+    """A recipe made ready: the data are split, the preprocessing is measured, the network is built.
+
+    Attributes:
+        target: how the targets of a regression are scaled; None for a classifier.
+    """
 
     recipe: Recipe
     data: Data
     preprocessing: signatures.Preprocessing
     model: keras.Model
+    target: signatures.Target | None = None
 
     @property
     def batch_size(self) -> int:
@@ -38,18 +45,27 @@ class Run:
         """Steps an epoch, the last of which may be smaller."""
         return math.ceil(len(self.data.train) / self.batch_size)
 
+    def pipeline(self, split: str) -> Pipeline:
+        """Train, dev or test on its way to the network, its targets in the network's scale."""
+        return Pipeline(scaled(self.data.splits()[split], self.target), self.preprocessing)
 
-def prepare(recipe: Recipe) -> Run:
+
+def prepare(recipe: Recipe, data: Data | None = None) -> Run:
     """Loads the data, measures the preprocessing and builds the network; nothing is written.
 
-    The recipe of the result is resolved: size, channels and antialias have values.
+    The recipe of the result is resolved: size, channels, antialias and the parameters of the optimizer and
+    the schedule have values.
+
+    Args:
+        recipe: what to do.
+        data: of the recipe, where they are loaded already, or a part of them.
 
     Raises:
         DlappError: the architecture, the source or a key is wrong.
     """
     builder(recipe.architecture)  # a misspelt name shall not wait for the data
     wanted = recipe.preprocessing
-    data = load_data(recipe)
+    data = load_data(recipe) if data is None else data
     if wanted.channels is not None and wanted.channels != data.channels:
         raise RecipeError(
             f"preprocessing.channels is {wanted.channels}; {recipe.data} holds arrays of {data.channels} channels. "
@@ -68,19 +84,77 @@ def prepare(recipe: Recipe) -> Run:
         resolved = wanted.model_copy(update=update)
     keras.utils.set_random_seed(recipe.training.seed)
     model = build(recipe, input_shape(preprocessing), len(data.labels))
-    return Run(recipe.model_copy(update={"preprocessing": resolved}), data, preprocessing, model)
+    target = None
+    if data.task == "regression":
+        linear = getattr(model.layers[-1], "activation", None) == keras.activations.linear
+        target = measure_target(data.train, data.target, ends_linear=linear)
+    class_weights(recipe, data)  # a label that is misspelt shall not wait for the first epoch
+    used = recipe.model_copy(update={"preprocessing": resolved, "training": recipe.training.resolved()})
+    return Run(used, data, preprocessing, model, target)
+
+
+def scaled(examples: Examples, target: signatures.Target | None) -> Examples:
+    """Examples whose targets are as the network gives them: for a regression, mean 0 and variance 1."""
+    if target is None:
+        return examples
+    targets = ((examples.targets - target.mean) / target.deviation).astype(np.float32)
+    return dataclasses.replace(examples, targets=targets)
+
+
+def class_weights(recipe: Recipe, data: Data) -> dict[int, float] | None:
+    """What the loss of each class is multiplied with, by its index; None for no weights.
+
+    Raises:
+        RecipeError: the recipe weighs a class that there is not, or a regression.
+    """
+    wanted = recipe.training.class_weights
+    if wanted is None:
+        return None
+    if data.task == "regression":
+        raise RecipeError(f"{recipe.data} has no classes to weigh: remove training.class_weights.")
+    if wanted == "balanced":
+        every = np.unique(data.train.targets)
+        weights = compute_class_weight("balanced", classes=every, y=data.train.targets)
+        return dict(zip(every.tolist(), weights.tolist(), strict=True))
+    unknown = [label for label in wanted if label not in data.labels]
+    if unknown:
+        raise UnknownName("class in training.class_weights", unknown[0], data.labels)
+    return {index: wanted.get(label, 1.0) for index, label in enumerate(data.labels)}
 
 
 def load_data(recipe: Recipe) -> Data:
     """The source of a recipe, split as it says."""
     split = recipe.split
-    return load(recipe.data, dev=split.dev, test=split.test, seed=split.seed, channels=recipe.preprocessing.channels)
+    return load(
+        recipe.data,
+        dev=split.dev,
+        test=split.test,
+        seed=split.seed,
+        own=split.own,
+        channels=recipe.preprocessing.channels,
+    )
+
+
+def load_own_data(folder: ModelFolder) -> Data:
+    """The data that a model was trained on, in the same splits.
+
+    Raises:
+        SourceError: they have changed since.
+    """
+    recipe = folder.read_recipe()
+    data = load_data(recipe)
+    if data.hash != folder.read_metrics()["data_hash"]:
+        raise SourceError(
+            f"{recipe.data} has changed since {folder.path} was trained, and its splits with it: test would hold "
+            "what was trained on. Name new examples with `dlapp evaluate --data`, or train again."
+        )
+    return data
 
 
 def input_shape(preprocessing: signatures.Preprocessing) -> tuple[int, ...]:
     """What the network takes, without the batch."""
     if preprocessing.size is None:
-        return (len(preprocessing.mean),)
+        return (preprocessing.width,)
     return (*preprocessing.size, preprocessing.channels)
 
 

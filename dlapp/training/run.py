@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -9,7 +10,7 @@ import tensorflow as tf
 from rich.console import Console
 
 from dlapp.data.augmentation import augmenter
-from dlapp.data.pipelines import Pipeline, naming_unreadable
+from dlapp.data.pipelines import naming_unreadable
 from dlapp.errors import TrainingDiverged, TrainingError
 from dlapp.files import write_json
 from dlapp.training.callbacks import (
@@ -18,21 +19,23 @@ from dlapp.training.callbacks import (
     EpochSeeds,
     History,
     Progress,
+    ReduceOnPlateau,
     Row,
     StopOnNaN,
     read_history,
 )
-from dlapp.training.compiling import compile_classifier
+from dlapp.training.compiling import compile_for
 from dlapp.training.finishing import finish
 from dlapp.training.model_folder import ModelFolder, load_keras
-from dlapp.training.preparing import Run
+from dlapp.training.preparing import Run, class_weights
 
 
 def train(run: Run, folder: ModelFolder, console: Console) -> dict[str, np.ndarray]:
     """Trains and evaluates into ``folder``; a folder that holds a part of the same run is completed.
 
     Returns:
-        The probabilities of every split, (n, classes), by its name.
+        What the best weights answer on every split, by its name: probabilities (n, classes) or
+        values (n, 1).
 
     Raises:
         TrainingError: the folder holds a part of a run on other data.
@@ -65,7 +68,7 @@ def fit(run: Run, folder: ModelFolder, console: Console) -> None:
     steps = run.steps_per_epoch
     past: list[Row] = []
     model = run.model
-    compile_classifier(model, training, steps_per_epoch=steps)
+    compile_for(model, training, task=run.data.task, steps_per_epoch=steps)
     if folder.last_model.exists():
         # the file keeps the optimizer's slots and steps; the schedule is the recipe's, whose epochs may be more
         _restore(model, folder)
@@ -77,18 +80,8 @@ def fit(run: Run, folder: ModelFolder, console: Console) -> None:
     if stops_early(past, training.early_stopping) or len(past) >= training.epochs:
         return
 
-    if tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.enable_op_determinism()  # on a CPU the same seed gives the same numbers without it
-    epoch = tf.Variable(tf.constant(0, tf.int64))
-    augment = augmenter(run.recipe.preprocessing.augment) if run.data.channels else None
-    train_batches = Pipeline(run.data.train, run.preprocessing).batches(
-        run.batch_size, shuffle_seed=training.seed, epoch=epoch, augment=augment
-    )
-    dev_batches = Pipeline(run.data.dev, run.preprocessing).batches(run.batch_size)
     progress = Progress(console, training.epochs, best)
     callbacks: list[keras.callbacks.Callback] = [
-        EpochSeeds(training.seed, epoch, augment),
-        StopOnNaN(scaled=run.preprocessing.scale != "none"),
         Checkpoint(
             folder.model,
             monitor="val_loss",
@@ -97,26 +90,67 @@ def fit(run: Run, folder: ModelFolder, console: Console) -> None:
             initial_value_threshold=None if math.isinf(best) else best,
         ),
         History(folder.history, past),
-        Checkpoint(folder.last_model),  # after the history: rows that it does not know are dropped on resuming
+        # after the history: rows that it does not know are dropped on resuming
+        Checkpoint(folder.last_model, resumable=True),
         progress,
     ]
     if training.early_stopping:
         callbacks.append(EarlyStopping(past, monitor="val_loss", mode="min", patience=training.early_stopping))
     try:
-        with naming_unreadable(*run.data.splits().values()):
-            model.fit(
-                train_batches,
-                validation_data=dev_batches,
-                epochs=training.epochs,
-                initial_epoch=len(past),
-                callbacks=callbacks,
-                shuffle=False,  # the pipeline shuffles
-                verbose=0,
-            )
+        _fit(run, callbacks, past)
     finally:
         progress.close()
     if not folder.model.exists():
         raise TrainingDiverged("the loss on dev was never a number. Lower the learning rate (training.learning_rate).")
+
+
+def fit_in_memory(run: Run, callbacks: Sequence[keras.callbacks.Callback] = ()) -> float:
+    """Trains from the start and writes nothing; the network is left with the weights that were best on dev.
+
+    Returns:
+        The lowest loss on dev.
+
+    Raises:
+        TrainingDiverged: the loss became NaN or infinite.
+        SourceError: a picture cannot be decoded.
+    """
+    training = run.recipe.training
+    compile_for(run.model, training, task=run.data.task, steps_per_epoch=run.steps_per_epoch)
+    patience = training.early_stopping or training.epochs
+    stopping = EarlyStopping([], monitor="val_loss", mode="min", patience=patience, restore_best_weights=True)
+    _fit(run, [*callbacks, stopping], [])
+    return float(stopping.best)
+
+
+def _fit(run: Run, callbacks: Sequence[keras.callbacks.Callback], past: Sequence[Row]) -> None:
+    """``model.fit`` on the run's pipelines, after the epochs of ``past``."""
+    if tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.enable_op_determinism()  # on a CPU the same seed gives the same numbers without it
+    training = run.recipe.training
+    epoch = tf.Variable(tf.constant(0, tf.int64))
+    augment = augmenter(run.recipe.preprocessing.augment) if run.data.channels else None
+    always: list[keras.callbacks.Callback] = [
+        EpochSeeds(training.seed, epoch, augment),
+        StopOnNaN(scaled=run.preprocessing.scale != "none"),
+    ]
+    if training.schedule == "plateau":
+        schedule = training.resolved()
+        always.append(
+            ReduceOnPlateau(
+                past, monitor="val_loss", mode="min", factor=schedule.decay_rate, patience=schedule.decay_epochs
+            )
+        )
+    with naming_unreadable(*run.data.splits().values()):
+        run.model.fit(
+            run.pipeline("train").batches(run.batch_size, shuffle_seed=training.seed, epoch=epoch, augment=augment),
+            validation_data=run.pipeline("dev").batches(run.batch_size),
+            epochs=training.epochs,
+            initial_epoch=len(past),
+            class_weight=class_weights(run.recipe, run.data),
+            callbacks=[*always, *callbacks],
+            shuffle=False,  # the pipeline shuffles
+            verbose=0,
+        )
 
 
 def stops_early(past: list[Row], patience: int) -> bool:

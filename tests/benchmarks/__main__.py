@@ -9,12 +9,13 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.benchmarks import commands, reading, training
+from tests.benchmarks import commands, reading, tables, training
 
 BENCHMARKS: dict[str, Callable[[Path], None]] = {
     "commands": commands.run,
     "reading": reading.run,
     "training": training.run,
+    "tables": tables.run,
 }
 
 

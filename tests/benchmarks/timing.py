@@ -3,6 +3,21 @@
 import time
 from collections.abc import Callable, Hashable, Mapping
 
+import keras
+
+
+class EpochClock(keras.callbacks.Callback):
+    """Seconds of every epoch."""
+
+    def on_train_begin(self, logs=None):
+        self.seconds: list[float] = []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._started = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seconds.append(time.perf_counter() - self._started)
+
 
 def interleave(candidates: Mapping[Hashable, Callable[[], object]], *, turns: int) -> dict[Hashable, float]:
     """The least seconds that each candidate took, over ``turns`` rounds of all of them in turn."""

@@ -1,10 +1,8 @@
 """Training LeNet-5, against the plainest Keras script with the same network and batch size."""
 
 import io
-import time
 from pathlib import Path
 
-import keras
 import numpy as np
 from rich.console import Console
 
@@ -14,22 +12,9 @@ from dlapp.training import preparing
 from dlapp.training import run as runs
 from dlapp.training.callbacks import read_history
 from dlapp.training.model_folder import ModelFolder
-from tests.benchmarks.timing import tell
+from tests.benchmarks.timing import EpochClock, tell
 
 _TRAIN, _DEV, _BATCH, _EPOCHS, _TURNS = 20_000, 2_000, 64, 3, 3
-
-
-class _Clock(keras.callbacks.Callback):
-    """Seconds of every epoch."""
-
-    def on_train_begin(self, logs=None):
-        self.seconds: list[float] = []
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._started = time.perf_counter()
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.seconds.append(time.perf_counter() - self._started)
 
 
 def run(folder: Path) -> None:
@@ -54,7 +39,7 @@ def run(folder: Path) -> None:
     def plain() -> float:
         model = lenet5()
         model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
-        clock = _Clock()
+        clock = EpochClock()
         model.fit(
             scaled[:_TRAIN],
             labels[:_TRAIN],

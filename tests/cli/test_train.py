@@ -34,7 +34,7 @@ def test_leaves_the_files_of_a_run_and_names_what_follows(dlapp, rows):
     assert status == 0
     assert out.splitlines()[-2:] == [
         "Wrote models/logistic_unit-rows, report models/logistic_unit-rows/report.html",
-        "Next: dlapp export logistic_unit-rows",
+        "Next: dlapp diagnose logistic_unit-rows, or dlapp export logistic_unit-rows",
     ]
     assert err.count("epoch ") == 2, "a log shows a line an epoch"
     left = {path.name for path in (rows / "models/logistic_unit-rows").iterdir()}
@@ -174,7 +174,7 @@ def test_a_failed_successor_leaves_the_model_that_it_was_to_replace(dlapp, rows,
     before = read(rows / "models/a")
     status, _, err = train(dlapp, "--name", "a", "--resume", "--overwrite")
     assert status == 2
-    assert "give one of the two" in err
+    assert "give one of them" in err
     interrupt_in_epoch(monkeypatch, 2, TrainingDiverged("the loss became nan in epoch 2."))
     assert train(dlapp, "--name", "a", "--overwrite")[0] == 2
     assert read(rows / "models/a") == before

@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from dlapp.data.examples import Examples, join, split, with_labels
+from dlapp.data.examples import Examples, Loaded, join, split, with_labels
 from dlapp.errors import SourceError
 
 
@@ -17,7 +17,8 @@ def examples(counts, *, first=0):
 
 
 def drawn(parts, classes, *, dev=0.15, test=0.15, seed=0):
-    return split("set", parts, [chr(97 + k) for k in range(classes)], "", dev=dev, test=test, seed=seed)
+    loaded = Loaded(parts, tuple(chr(97 + k) for k in range(classes)), "")
+    return split("set", loaded, dev=dev, test=test, seed=seed)
 
 
 def numbers(part):

@@ -246,7 +246,7 @@ WRONG = {
     "npz without the names": (broken_npz(a=images()), "its arrays are a"),
     "npz with NaN": (broken_npz(x=NAN, y=labels()), "holds NaN or infinity, first in example 0 of train"),
     "npz of one class": (broken_npz(x=images(), y=np.zeros(30, int)), "has one class"),
-    "npz with fractions for labels": (broken_npz(x=images(), y=labels() / 2), "must be whole numbers"),
+    "npz with NaN for a label": (broken_npz(x=images(), y=np.where(labels() == 0, np.nan, 1.0)), "whole numbers"),
     "npz beyond 0 to 255": (broken_npz(x=images() - 128.0, y=labels()), "must hold 0 to 255"),
     "npz with 5 channels": (broken_npz(x=images(channels=5), y=labels()), "1, 3 or 4 channels"),
     "npz with objects": (broken_npz(x=np.array([None] * 30), y=labels()), "not an npz file that can be read"),

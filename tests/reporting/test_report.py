@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlapp.evaluation import score
+from dlapp.evaluation import score, score_regression
 from dlapp.recipe import Recipe
-from dlapp.reporting.report import Mistake, write_classification
+from dlapp.reporting.report import Mistake, write_report
 
 VOID = {"meta", "img", "br", "link", "input", "hr", "base", "source", "embed", "area", "col", "track", "wbr"}
 
@@ -44,10 +44,16 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
-def write(path, labels=("0", "1", "2"), *, examples=200, epochs=4, mistakes=(), right=0.8, **recipe):
+def write(path, labels=("0", "1", "2"), *, examples=200, epochs=4, mistakes=(), right=0.8, diagnosis=None, **recipe):
     """Writes a report of invented answers, of which the share ``right`` is correct, and gives its text."""
     random = np.random.default_rng(0)
-    metrics = {"epochs": epochs, "parameters": 61706, "seed": 0, "versions": {"keras": "3.12", "numpy": "2.0"}}
+    metrics = {
+        "task": "classification",
+        "epochs": epochs,
+        "parameters": 61706,
+        "seed": 0,
+        "versions": {"keras": "3.12", "numpy": "2.0"},
+    }
     metrics |= {"data_hash": "0" * 64, "own_splits": []}
     for split in ("train", "dev", "test"):
         targets = np.arange(examples) % len(labels)
@@ -60,7 +66,7 @@ def write(path, labels=("0", "1", "2"), *, examples=200, epochs=4, mistakes=(), 
         {"epoch": k, "seconds": 1.0} | dict(zip(names, random.random(5).tolist(), strict=True))
         for k in range(1, epochs + 1)
     ]
-    write_classification(
+    write_report(
         path,
         title=recipe.pop("title", "a run"),
         recipe=Recipe.from_values({"architecture": "lenet5", "data": "digits"} | recipe),
@@ -68,13 +74,16 @@ def write(path, labels=("0", "1", "2"), *, examples=200, epochs=4, mistakes=(), 
         metrics=metrics,
         history=history,
         labels=labels,
+        target="target",
+        test=(targets, probabilities),
         mistakes=mistakes,
+        diagnosis=diagnosis,
     )
     return path.read_text(encoding="utf-8")
 
 
 def mistake(picture, true="1", predicted="2", where="test example 7"):
-    return Mistake(where, picture, true, 0.0123, predicted, 0.9)
+    return Mistake(where, picture, f"{true} (0.012)", f"{predicted} (0.900)", "size 3, colour red")
 
 
 def pictures():
@@ -120,8 +129,8 @@ def test_pictures_of_mistakes_are_those_of_the_data(tmp_path):
 def test_rows_have_no_pictures(tmp_path):
     page = Page(write(tmp_path / "report.html", mistakes=[mistake(None)]))
     assert not page.all("img")
-    assert "is 1 (0.012)" in page.text
-    assert "taken for 2 (0.900)" in page.text
+    for told in ("test example 7", "1 (0.012)", "2 (0.900)", "size 3, colour red"):
+        assert told in page.text
 
 
 @pytest.mark.parametrize(
@@ -172,3 +181,77 @@ def test_without_mistakes_it_says_so(tmp_path):
     assert "None: every test example was classified correctly." in page.text
     assert "100.00 %" in page.text
     assert not page.all("figure")
+
+
+def diagnosis(**changes):
+    interval = {"value": 0.1, "low": 0.05, "high": 0.2}
+    found = {
+        "headline": "Verdict: high variance (overfitting).",
+        "bayes_error": 0.02,
+        "errors": {name: {"examples": 200, **interval} for name in ("train", "train_dev", "dev", "test")},
+        "findings": [{"name": "variance", "interval": interval, "verdict": "yes", "sentence": "far above train"}],
+        "splits": [{"pair": "train and dev", "sentence": "train and dev cannot be told apart"}],
+        "next": [{"against": "variance", "why": "regularization", "command": "dlapp train a.toml --set 'x=[1]'"}],
+        "learning_curve": {
+            "sizes": [10, 20, 40],
+            "train": [[0.0, 0.1, 0.1]],
+            "dev": [[0.5, 0.4, 0.3]],
+            "extrapolation": {"interval": interval, "now": 0.3, "sentence": "twice as many would help"},
+        },
+        "confused": [{"true": "<cat>", "predicted": "dog", "count": 3, "share": 0.2}],
+        "segments": [
+            {"name": "age", "value": "3 to 9", "examples": 12, "error": 0.5, "rest_error": 0.1, "p_value": 0.01}
+        ],
+        "segments_of": "dev",
+        "labels": [{"given": "cat", "suggested": "dog", "confidence": 0.9, "where": "train example 3", "details": ""}],
+        "repeats": ["2 examples repeat others"],
+    }
+    return found | changes
+
+
+def test_a_diagnosis_is_told_and_drawn(tmp_path):
+    page = Page(write(tmp_path / "report.html", diagnosis=diagnosis()))
+    assert len(page.all("svg")) == 4, "errors and learning curve beside curves and confusion"
+    for told in (
+        "Verdict: high variance (overfitting).",
+        "far above train",
+        "train and dev cannot be told apart",
+        "dlapp train a.toml --set 'x=[1]'",
+        "twice as many would help",
+        "<cat>",
+        "age: 3 to 9",
+        "train example 3",
+        "2 examples repeat others",
+    ):
+        assert told in page.text
+    bare = diagnosis(learning_curve=None, confused=[], segments=[], labels=[], repeats=[], next=[], splits=[])
+    assert len(Page(write(tmp_path / "report.html", diagnosis=bare)).all("svg")) == 3
+
+
+def test_a_regression_is_drawn_against_the_truth(tmp_path):
+    random = np.random.default_rng(0)
+    targets = random.normal(200, 50, 80)
+    values = targets + random.normal(0, 10, 80)
+    scores = score_regression(targets, values, deviation=50)
+    metrics = {"task": "regression", "epochs": 2, "parameters": 3, "seed": 0, "versions": {}, "data_hash": "0"}
+    history = [
+        {"epoch": k, "seconds": 1.0, "train_loss": 1.0, "train_r2": 0.0, "dev_loss": 1.0 / k, "dev_r2": 0.1}
+        for k in (1, 2)
+    ]
+    write_report(
+        tmp_path / "report.html",
+        title="prices",
+        recipe=Recipe.from_values({"architecture": "linear_unit", "data": "diabetes"}),
+        recipe_path="models/a/recipe.toml",
+        metrics=metrics | dict.fromkeys(("train", "dev", "test"), scores) | {"own_splits": []},
+        history=history,
+        labels=(),
+        target="price",
+        test=(targets, values[:, np.newaxis]),
+        mistakes=[Mistake("test example 3", None, "200", "150")],
+    )
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert len(page.all("svg")) == 2
+    for told in ("to predict price", f"{scores['mean_absolute_error']:.4g}", "predicted price", "test example 3"):
+        assert told in page.text
+    assert "Confusion" not in page.text

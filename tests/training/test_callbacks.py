@@ -18,7 +18,8 @@ from dlapp.training.run import stops_early
 
 @pytest.fixture
 def model():
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="unit")])
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, keras.layers.Dense(1, name="unit")(inputs))
     model.compile(keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(0.1, 10)), "mse")
     return model
 

@@ -10,7 +10,8 @@ import pytest
 from dlapp.architectures import builder
 from dlapp.errors import RecipeError, UnknownName
 from dlapp.recipe import Optimizer, Recipe, Training
-from dlapp.training.compiling import build, compile_classifier, learning_rate
+from dlapp.training.compiling import build, compile_for
+from dlapp.training.schedules import WarmUp, learning_rate
 
 RATE = 0.1
 GRADIENTS = (0.5, -2.0, 1.5)
@@ -69,9 +70,8 @@ def test_every_optimizer_has_a_formula():
 @pytest.mark.parametrize(("name", "formula"), FORMULAS.items(), ids=FORMULAS)
 def test_optimizers_take_the_steps_of_their_formulas(name, formula):
     model = builder("logistic_unit")((1,), kernel_initializer="ones")
-    compile_classifier(
-        model, Training(optimizer=name, learning_rate=RATE, schedule="constant"), steps_per_epoch=len(GRADIENTS)
-    )
+    training = Training(optimizer=name, learning_rate=RATE, schedule="constant")
+    compile_for(model, training, task="classification", steps_per_epoch=len(GRADIENTS))
     for g in GRADIENTS:
         model.optimizer.apply(
             [keras.ops.full(v.shape, g) for v in model.trainable_variables], model.trainable_variables
@@ -92,6 +92,97 @@ def test_cosine_falls_to_zero_over_all_the_steps():
 
 def test_constant_stays():
     assert learning_rate(Training(learning_rate=0.3, schedule="constant"), steps_per_epoch=8) == 0.3
+    assert learning_rate(Training(learning_rate=0.3, schedule="plateau"), steps_per_epoch=8) == 0.3
+
+
+SCHEDULES = {  # the course's formulas, with t in epochs
+    "step": lambda t: 0.3 * 0.5 ** np.floor(t / 2),
+    "exponential": lambda t: 0.3 * 0.5 ** (t / 2),
+    "inverse_time": lambda t: 0.3 / (1 + 0.5 * t / 2),
+    "cosine": lambda t: 0.3 * 0.5 * (1 + np.cos(np.pi * t / 10)),
+    "constant": lambda t: 0.3 + 0 * t,
+}
+
+
+@pytest.mark.parametrize("warmup", [0, 1.5], ids=["cold", "warm"])
+@pytest.mark.parametrize(("name", "formula"), SCHEDULES.items(), ids=SCHEDULES)
+def test_schedules_follow_their_formulas(name, formula, warmup):
+    decays = {} if name in ("cosine", "constant") else {"decay_rate": 0.5, "decay_epochs": 2}
+    epochs = 10 + math.ceil(warmup)
+    training = Training(epochs=epochs, learning_rate=0.3, schedule=name, warmup_epochs=warmup, **decays)
+    schedule = learning_rate(training, steps_per_epoch=8)
+    steps = np.arange(80)
+    rates = np.full(80, schedule) if isinstance(schedule, float) else np.array([float(schedule(s)) for s in steps])
+    risen = int(8 * warmup)
+    np.testing.assert_allclose(rates[:risen], 0.3 * steps[:risen] / max(risen, 1), atol=1e-7)  # float32 of 0.3
+    if name == "cosine" and warmup:  # the rest of the run, which is half an epoch longer than 10
+        expected = 0.3 * 0.5 * (1 + np.cos(np.pi * (steps[risen:] - risen) / (8 * epochs - risen)))
+    else:
+        expected = formula((steps[risen:] - risen) / 8)
+    np.testing.assert_allclose(rates[risen:], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "step"])
+def test_a_warm_up_is_saved_with_its_schedule(schedule):
+    made = learning_rate(Training(schedule=schedule, warmup_epochs=2), steps_per_epoch=3)
+    assert isinstance(made, WarmUp)
+    config = keras.optimizers.schedules.serialize(made)
+    again = keras.optimizers.schedules.deserialize(config, custom_objects={"WarmUp": WarmUp})
+    assert [float(again(step)) for step in range(40)] == [float(made(step)) for step in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"optimizer": "nesterov", "momentum": 0.7}, {"momentum": 0.7, "nesterov": True}),
+        ({"optimizer": "rmsprop", "rho": 0.8, "epsilon": 1e-5}, {"rho": 0.8, "epsilon": 1e-5}),
+        ({"optimizer": "adam", "beta_1": 0.8, "beta_2": 0.99}, {"beta_1": 0.8, "beta_2": 0.99}),
+        ({"optimizer": "adamw", "weight_decay": 0.1, "clip_norm": 2.0}, {"weight_decay": 0.1, "global_clipnorm": 2.0}),
+        ({"optimizer": "gradient_descent", "clip_value": 0.5}, {"clipvalue": 0.5, "momentum": 0.0}),
+    ],
+    ids=lambda value: value.get("optimizer", ""),
+)
+def test_the_optimizer_has_the_parameters_of_the_recipe(values, expected):
+    model = builder("logistic_unit")((2,))
+    compile_for(model, Training(**values), task="classification", steps_per_epoch=1)
+    config = model.optimizer.get_config()
+    assert {key: config[key] for key in expected} == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("clip", "norm"), [({"clip_norm": 0.5}, 0.5), ({"clip_value": 0.3}, 0.3 * math.sqrt(3))])
+def test_clipping_bounds_the_step(clip, norm):
+    model = builder("logistic_unit")((2,))
+    training = Training(optimizer="gradient_descent", learning_rate=1.0, schedule="constant", **clip)
+    compile_for(model, training, task="classification", steps_per_epoch=1)
+    model.optimizer.apply(
+        [keras.ops.full(v.shape, 100.0) for v in model.trainable_variables], model.trainable_variables
+    )
+    weights = np.concatenate([weight.ravel() for weight in model.get_weights()])
+    assert np.linalg.norm(weights) == pytest.approx(norm, rel=1e-5)
+
+
+def test_a_regression_has_one_linear_output_and_its_own_loss():
+    random = np.random.default_rng(0)
+    inputs, targets = random.normal(size=(40, 3)).astype(np.float32), random.normal(size=40).astype(np.float32)
+    model = build(recipe("deep_network", architecture_options={"units": [4]}), (3,), 0)
+    compile_for(model, Training(), task="regression", steps_per_epoch=1)
+    measured = model.evaluate(inputs, targets, return_dict=True, verbose=0)
+    values = model.predict(inputs, verbose=0)[:, 0]
+    error = ((values - targets) ** 2).mean()
+    assert measured["loss"] == pytest.approx(error, rel=1e-5)  # float32 sums of 40
+    assert measured["r2"] == pytest.approx(1 - error / targets.var(), rel=1e-4)
+
+
+def test_a_classifier_for_a_number_names_those_that_predict_one():
+    with pytest.raises(RecipeError, match="linear_unit, shallow_network and deep_network predict one"):
+        build(recipe("softmax_regression"), (3,), 0)
+
+
+def test_l1_and_l2_are_on_every_kernel():
+    model = build(recipe("deep_network", training={"l1": 0.1, "l2": 0.01}), (6,), 3)
+    kernels = [w.numpy().astype(np.float64) for w in model.trainable_variables if w.name == "kernel"]
+    expected = sum(0.1 * np.abs(kernel).sum() + 0.01 * (kernel**2).sum() for kernel in kernels)
+    assert float(sum(model.losses)) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("activation", ["default", None], ids=["probabilities", "logits"])
@@ -102,7 +193,7 @@ def test_loss_and_accuracy_mean_the_same_for_logits(architecture, classes, activ
     options = {} if activation == "default" else {"classifier_activation": activation}
     model = builder(architecture)((4,), classes=classes, **options)
     model.set_weights([random.normal(size=weight.shape) for weight in model.get_weights()])
-    compile_classifier(model, Training(), steps_per_epoch=1)
+    compile_for(model, Training(), task="classification", steps_per_epoch=1)
     measured = model.evaluate(inputs, targets, return_dict=True, verbose=0)
 
     kernel, bias = model.get_weights()

@@ -1,0 +1,99 @@
+"""95 % intervals of errors, of their differences, and of the area under a ROC curve."""
+
+import dataclasses
+import math
+
+import numpy as np
+from scipy import stats
+from sklearn.metrics import roc_auc_score
+
+_LEVEL = 0.95
+_Z = float(stats.norm.ppf(0.5 + _LEVEL / 2))
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """A figure, and the ends of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def of_errors(errors: np.ndarray) -> Interval:
+    """The mean of per-example errors: Wilson's interval where all are 0 or 1, Student's t otherwise."""
+    if _are_counts(errors):
+        return of_proportion(int(errors.sum()), len(errors))
+    return of_mean(errors)
+
+
+def of_difference(a: np.ndarray, b: np.ndarray) -> Interval:
+    """The mean of ``b`` minus the mean of ``a``: Newcombe's interval where all are 0 or 1, Welch's otherwise."""
+    if _are_counts(a) and _are_counts(b):
+        return of_proportion_difference(int(a.sum()), len(a), int(b.sum()), len(b))
+    return of_mean_difference(a, b)
+
+
+def of_proportion(wrong: int, count: int) -> Interval:
+    """Wilson's score interval of ``wrong`` out of ``count``."""
+    found = stats.binomtest(wrong, count).proportion_ci(_LEVEL, method="wilson")
+    return Interval(wrong / count, float(found.low), float(found.high))
+
+
+def of_proportion_difference(wrong_a: int, count_a: int, wrong_b: int, count_b: int) -> Interval:
+    """The share of b minus that of a, by Newcombe's hybrid score interval.
+
+    Newcombe, R. G. (1998), Interval estimation for the difference between independent proportions,
+    method 10, Statistics in Medicine 17(8).
+    """
+    a, b = of_proportion(wrong_a, count_a), of_proportion(wrong_b, count_b)
+    difference = b.value - a.value
+    return Interval(
+        difference,
+        difference - math.hypot(b.value - b.low, a.high - a.value),
+        difference + math.hypot(b.high - b.value, a.value - a.low),
+    )
+
+
+def of_mean(values: np.ndarray) -> Interval:
+    """Student's t interval of the mean; without end where there is one value."""
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return Interval(mean, mean - _UNKNOWN, mean + _UNKNOWN)
+    reach = float(stats.t.ppf(0.5 + _LEVEL / 2, len(values) - 1) * stats.sem(values))
+    return Interval(mean, mean - reach, mean + reach)
+
+
+def of_mean_difference(a: np.ndarray, b: np.ndarray) -> Interval:
+    """The mean of ``b`` minus the mean of ``a``, by Welch's t; without end where either has one value."""
+    difference = float(np.mean(b) - np.mean(a))
+    if min(len(a), len(b)) < 2:
+        return Interval(difference, difference - _UNKNOWN, difference + _UNKNOWN)
+    if np.ptp(a) == 0 and np.ptp(b) == 0:
+        return Interval(difference, difference, difference)
+    found = stats.ttest_ind(b, a, equal_var=False).confidence_interval(_LEVEL)
+    return Interval(difference, float(found.low), float(found.high))
+
+
+def of_auc(targets: np.ndarray, scores: np.ndarray) -> Interval:
+    """The area under the ROC curve with DeLong's interval, kept within 0 and 1.
+
+    DeLong, E. R., DeLong, D. M. and Clarke-Pearson, D. L. (1988), Biometrics 44(3).
+    """
+    ranks = stats.rankdata(scores)
+    positive = targets == 1
+    within_positive, within_negative = stats.rankdata(scores[positive]), stats.rankdata(scores[~positive])
+    # the share of the other class that each example is ranked above (below)
+    above = (ranks[positive] - within_positive) / (~positive).sum()
+    below = 1 - (ranks[~positive] - within_negative) / positive.sum()
+    variance = above.var(ddof=1) / len(above) + below.var(ddof=1) / len(below)
+    value = float(roc_auc_score(targets, scores))
+    reach = _Z * float(np.sqrt(variance))
+    return Interval(value, max(value - reach, 0.0), min(value + reach, 1.0))
+
+
+def _are_counts(errors: np.ndarray) -> bool:
+    return bool(np.isin(errors, (0.0, 1.0)).all())
+
+
+_UNKNOWN = float(np.finfo(np.float64).max)  # JSON has no infinity

@@ -1,0 +1,208 @@
+"""What to try next, in the course's order: first bias, then variance, then what the splits have in common."""
+
+import dataclasses
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from dlapp.recipe import Recipe
+from dlapp.training.callbacks import Row
+
+_LINEAR = ("logistic_unit", "softmax_regression", "linear_unit")
+_MANY_EPOCHS = 3  # times those of the recipe
+_BY_FAR = 2  # times as large
+_FEW_STEPS = 1000
+_STILL_FALLING = 0.9  # the loss of the last epochs, as a share of that in the middle of the run
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What advice depends on, beside the recipe.
+
+    Attributes:
+        model: the name of the model.
+        recipe_path: where its recipe stands.
+        source: its data.
+        pictures: whether the examples are pictures; rows otherwise.
+        units: of the hidden layers that the recipe may set; none for other networks.
+        drops: whether the architecture takes dropout.
+        history: the rows of ``history.csv``.
+        steps_per_epoch: of the run.
+        train_examples, parameters: how many there are.
+        suspects: columns that tell the splits apart, where they come from different distributions.
+    """
+
+    model: str
+    recipe_path: str
+    source: str
+    pictures: bool
+    units: tuple[int, ...]
+    drops: bool
+    history: Sequence[Row]
+    steps_per_epoch: int
+    train_examples: int
+    parameters: int
+    suspects: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Advice:
+    """One thing to try.
+
+    Attributes:
+        against: ``bias``, ``variance``, ``mismatch``, ``overfitting of dev`` or ``nothing``.
+        why: a sentence.
+        command: that tries it.
+    """
+
+    against: str
+    why: str
+    command: str
+
+
+def advise(recipe: Recipe, problems: Mapping[str, float], facts: Facts) -> tuple[Advice, ...]:
+    """What to try, most promising first: bias before variance, unless variance is by far the larger.
+
+    Args:
+        recipe: of the run.
+        problems: the findings that were called (``avoidable_bias``, ``variance``, ``mismatch``,
+            ``dev_overfitting``, ``overtraining``) and their size.
+        facts: of the run.
+    """
+    advice: list[Advice] = []
+    if "mismatch" in problems:
+        advice += _against_mismatch(facts)
+    overtrained = "overtraining" in problems  # a network that can overfit is large enough, and was trained enough
+    bias = _against_bias(recipe, facts) if "avoidable_bias" in problems and not overtrained else []
+    variance = _against_variance(recipe, facts) if overtrained or "variance" in problems else []
+    first = problems.get("variance", 0.0) > _BY_FAR * problems.get("avoidable_bias", 0.0)
+    advice += [*variance, *bias] if first else [*bias, *variance]
+    if "dev_overfitting" in problems:
+        why = "dev was chosen by too often: a larger dev, drawn anew, is harder to fit by accident"
+        settings = {"split.own": False, "split.dev": min(round(1.5 * recipe.split.dev, 2), 0.4)}
+        advice.append(Advice("overfitting of dev", why, _train(facts, "new-dev", settings)))
+    return tuple({one.command: one for one in reversed(advice)}.values())[::-1]  # once each
+
+
+def _against_bias(recipe: Recipe, facts: Facts) -> list[Advice]:
+    training = recipe.training
+    advice = []
+    penalties = {
+        **({"training.l1": 0, "training.l2": 0} if training.l1 or training.l2 else {}),
+        **({"training.dropout": 0.0} if training.dropout else {}),
+    }
+    if penalties:
+        why = "regularization holds the network back from fitting train: take it away first"
+        advice.append(Advice("bias", why, _train(facts, "unregularized", penalties)))
+    bigger = Advice("bias", *_bigger(recipe, facts))
+    longer = Advice("bias", *_longer(recipe, facts))
+    steps = len(facts.history) * facts.steps_per_epoch
+    advice += [longer, bigger] if steps < _FEW_STEPS or _still_falls(facts.history) else [bigger, longer]
+    if training.optimizer != "adam":
+        why = f"Adam usually fits faster than {training.optimizer}"
+        settings = {"training.optimizer": "adam", "training.learning_rate": 0.002}
+        advice.append(Advice("bias", why, _train(facts, "adam", settings)))
+    why = "a better learning rate: the range test looks at all of them in a minute"
+    advice.append(Advice("bias", why, f"dlapp train {facts.recipe_path} --find-learning-rate"))
+    advice.append(_search("bias", facts))
+    return advice
+
+
+def _against_variance(recipe: Recipe, facts: Facts) -> list[Advice]:
+    training = recipe.training
+    advice = []
+    if facts.pictures and not recipe.preprocessing.augment.shift:
+        why = "more data: shifted copies of the pictures cost nothing"
+        advice.append(Advice("variance", why, _train(facts, "shifted", {"preprocessing.augment.shift": 0.1})))
+    if facts.drops and not isinstance(training.dropout, tuple):
+        rate = round(min(training.dropout + 0.4, 0.7), 2)
+        why = f"regularization: dropout of {rate:g}"
+        advice.append(Advice("variance", why, _train(facts, "dropout", {"training.dropout": rate})))
+    l2 = float(f"{min(max(10 * training.l2, 1e-3), 0.1):.2g}")
+    why = f"regularization: an L2 penalty of {l2:g}"
+    advice.append(Advice("variance", why, _train(facts, "l2", {"training.l2": l2})))
+    if not training.early_stopping:
+        why = "stop when dev gets no better"
+        advice.append(Advice("variance", why, _train(facts, "stopped", {"training.early_stopping": 10})))
+    if facts.pictures and (recipe.architecture in _LINEAR or facts.units):
+        why = "another architecture: convolutions share their weights over the picture"
+        settings = {"architecture": "lenet5", "architecture_options": {}, "preprocessing.size": [32, 32]}
+        advice.append(Advice("variance", why, _train(facts, "lenet5", settings)))
+    elif facts.units and facts.parameters > facts.train_examples:
+        units = [max(count // 4, 4) for count in facts.units[:2]]
+        why = f"a smaller network: {facts.parameters:,} parameters learn {facts.train_examples:,} examples by heart"
+        advice.append(Advice("variance", why, _train(facts, "smaller", {"architecture_options.units": units})))
+    why = "more examples: the learning curve says how much they would bring"
+    advice.append(Advice("variance", why, f"dlapp diagnose {shlex.quote(facts.model)} --learning-curve"))
+    advice.append(_search("variance", facts))
+    return advice
+
+
+def _against_mismatch(facts: Facts) -> list[Advice]:
+    why = "dev is of another kind than train: let every split have some of each, by drawing all of them anew"
+    advice = [Advice("mismatch", why, _train(facts, "redrawn", {"split.own": False}))]
+    if facts.suspects:
+        why = f"find out why {', '.join(facts.suspects)} differ between the splits, or bring examples like those of dev"
+    else:
+        why = "look at what differs between the splits, and bring training examples like those of dev"
+    return [*advice, Advice("mismatch", why, f"dlapp check {shlex.quote(facts.source)}")]
+
+
+def _bigger(recipe: Recipe, facts: Facts) -> tuple[str, str]:
+    if facts.units:
+        # a narrow or single layer gets company; a wide one is doubled
+        units = [max(2 * count, 32) for count in facts.units]
+        if len(units) < 3:
+            units = [*units, max(units[-1] // 2, 16)]
+        settings: dict[str, Any] = {"architecture_options.units": units}
+        if recipe.architecture != "deep_network":
+            settings = {"architecture": "deep_network", "architecture_options": {"units": units}}
+        return f"a bigger network: {len(units)} hidden layers instead of {len(facts.units)}", _train(
+            facts, "bigger", settings
+        )
+    if recipe.architecture in _LINEAR:
+        name = "lenet5" if facts.pictures and recipe.architecture != "linear_unit" else "deep_network"
+        settings = {"architecture": name, "architecture_options": {}}
+        if name == "lenet5":
+            settings["preprocessing.size"] = [32, 32]
+        return f"a bigger network: {recipe.architecture} has no hidden layer", _train(facts, name, settings)
+    settings = {"architecture_options.activation": "relu"}
+    return "another activation: relu does not saturate", _train(facts, "relu", settings)
+
+
+def _longer(recipe: Recipe, facts: Facts) -> tuple[str, str]:
+    settings: dict[str, Any] = {"training.epochs": _MANY_EPOCHS * recipe.training.epochs}
+    why = f"longer: {len(facts.history)} epochs were {len(facts.history) * facts.steps_per_epoch:,} steps"
+    if facts.steps_per_epoch < 20:
+        smaller = max(min(facts.train_examples // 20, 32), 8)
+        settings["training.batch_size"] = smaller
+        why += "; smaller batches make more of them"
+    return why, _train(facts, "longer", settings)
+
+
+def _search(against: str, facts: Facts) -> Advice:
+    return Advice(
+        against, "search the hyperparameters, learning rate first", f"dlapp tune {facts.recipe_path} --trials 20"
+    )
+
+
+def _still_falls(history: Sequence[Row]) -> bool:
+    losses = [row["train_loss"] for row in history]
+    quarter = max(len(losses) // 4, 1)
+    return bool(np.mean(losses[-quarter:]) < _STILL_FALLING * np.mean(losses[-2 * quarter : -quarter] or losses[:1]))
+
+
+def _train(facts: Facts, suffix: str, settings: dict[str, Any]) -> str:
+    words = ["dlapp", "train", facts.recipe_path]
+    for key, value in settings.items():
+        words += ["--set", f"{key}={_to_toml(value)}"]
+    return shlex.join([*words, "--name", f"{facts.model}-{suffix}"])
+
+
+def _to_toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_to_toml(item)}" for key, item in value.items()) + "}"
+    return json.dumps(value) if not isinstance(value, str) else value
