@@ -13,7 +13,7 @@ import pytest
 
 from dlapp.architectures import builder
 from dlapp.data import load
-from dlapp.errors import RecipeError, TrainingDiverged, TrainingError
+from dlapp.errors import RecipeError, TrainingDiverged, TrainingError, UnknownName
 from dlapp.recipe import Recipe
 from dlapp.signature import Signature
 from dlapp.training import preparing
@@ -192,6 +192,78 @@ def test_a_run_of_more_epochs_is_the_longer_run(rows, workplace, train):
     train(workplace / "grown", softmax(rows, epochs=2, **constant))
     grown = train(workplace / "grown", softmax(rows, epochs=5, **constant))
     assert_same_run(grown, train(workplace / "long", softmax(rows, epochs=5, **constant)))
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        {"schedule": "plateau", "decay_epochs": 1, "decay_rate": 0.5},
+        {"schedule": "exponential", "decay_rate": 0.7, "warmup_epochs": 1.5},
+        {"schedule": "step", "decay_epochs": 1, "optimizer": "nesterov", "momentum": 0.8, "clip_norm": 1.0},
+    ],
+    ids=lambda schedule: schedule["schedule"],
+)
+def test_a_resumed_schedule_is_where_it_would_have_been(rows, workplace, train, schedule):
+    values = {"learning_rate": 1.0, "early_stopping": 0, **schedule}
+    train(workplace / "grown", softmax(rows, epochs=3, **values))
+    grown = train(workplace / "grown", softmax(rows, epochs=6, **values))
+    whole = train(workplace / "long", softmax(rows, epochs=6, **values))
+    assert_same_run(grown, whole)
+    rates = [row["learning_rate"] for row in read_history(whole.history)]
+    assert rates[-1] < max(rates[:3]), "a schedule that never moved would prove nothing"
+
+
+def test_the_kept_model_loads_without_dlapp_and_the_last_one_goes_on(rows, workplace, train):
+    folder = train(workplace / "a", softmax(rows, schedule="constant", warmup_epochs=1, epochs=2))
+    assert not keras.models.load_model(folder.model).compiled
+    assert keras.models.load_model(folder.last_model).optimizer.iterations > 0
+
+
+def test_class_weights_move_the_answers_to_the_rare_class(workplace, train):
+    random = np.random.default_rng(0)
+    targets = (np.arange(200) % 10 == 0).astype(int)  # 20 of 200
+    np.savez("rare.npz", x=random.normal(size=(200, 2)) + 0.7 * targets[:, None], y=targets)
+    recalls = {}
+    for name, weights_ in (("plain", None), ("balanced", "balanced"), ("named", {"1": 9.0})):
+        values = softmax("npz:rare.npz", epochs=15)
+        values["training"]["class_weights"] = weights_
+        folder = train(workplace / name, values)
+        recalls[name] = folder.read_metrics()["train"]["per_class"][1]["recall"]
+    assert recalls["plain"] < 0.2 < 0.5 < recalls["balanced"]
+    assert recalls["named"] > 0.5
+
+
+def test_balanced_weights_are_inverse_frequencies(rows):
+    np.savez("rare.npz", x=np.zeros((40, 2)) + np.arange(40)[:, None], y=[0] * 30 + [1] * 10)
+    recipe = Recipe.from_values({"architecture": "softmax_regression", "data": "npz:rare.npz"})
+    run = preparing.prepare(recipe)
+    counts = np.bincount(run.data.train.targets)
+    balanced = recipe.model_copy(update={"training": recipe.training.model_copy(update={"class_weights": "balanced"})})
+    found = preparing.class_weights(balanced, run.data)
+    assert found == pytest.approx({k: counts.sum() / (2 * counts[k]) for k in (0, 1)})
+    assert preparing.class_weights(recipe, run.data) is None
+
+
+@pytest.mark.parametrize(
+    ("source", "weights_", "message"),
+    [
+        ("iris", {"rose": 2.0}, "class in training.class_weights 'rose'"),
+        ("diabetes", "balanced", "no classes to weigh"),
+    ],
+)
+def test_weights_of_no_class_are_refused(source, weights_, message):
+    values = {"architecture": "deep_network", "data": source, "training": {"class_weights": weights_}}
+    with pytest.raises((RecipeError, UnknownName), match=message):
+        preparing.prepare(Recipe.from_values(values))
+
+
+def test_fitting_in_memory_gives_what_a_run_keeps(rows, workplace, train):
+    folder = train(workplace / "a", softmax(rows, epochs=4, learning_rate=0.5))
+    run = preparing.prepare(Recipe.from_values(softmax(rows, epochs=4, learning_rate=0.5)))
+    lowest = runs.fit_in_memory(run)
+    assert lowest == pytest.approx(min(row["dev_loss"] for row in read_history(folder.history)), abs=1e-7)
+    for ours, kept in zip(run.model.get_weights(), weights(folder.model), strict=True):
+        np.testing.assert_array_equal(ours, kept)
 
 
 def test_an_interrupted_extension_is_not_finished(rows, workplace, train, monkeypatch):
