@@ -43,8 +43,7 @@ def gather(examples: Examples) -> Facts:
         return _of_rows(examples)
     count = len(examples)
     hashes = np.full(count, "", dtype="U32")
-    thumbnails = np.zeros((count, SIDE * SIDE), np.float32)
-    colour = np.zeros((count, 3), np.float32)
+    small = np.zeros((count, SIDE, SIDE, examples.channels), np.uint8)
     sizes = np.zeros((count, 2), np.int32)
     errors: dict[int, str] = {}
 
@@ -57,14 +56,20 @@ def gather(examples: Examples) -> Facts:
                 continue
             sizes[index] = picture.shape[:2]
             hashes[index] = hash_array(picture)
-            small = _shrink(picture)
-            colour[index] = small.reshape(-1, small.shape[-1])[:, :3].mean(axis=0)
-            thumbnails[index] = small[..., :3].mean(axis=-1).ravel()
+            small[index] = _shrink(picture)
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:  # Pillow decodes and resizes outside of Python's lock
         list(threads.map(look, range(0, count, _CHUNK)))
+    colours = small[..., :3].astype(np.float32)  # without transparency
+    thumbnails = colours.mean(axis=3).reshape(count, -1)
     return Facts(
-        hashes, thumbnails, thumbnails.mean(axis=1), thumbnails.std(axis=1), colour, sizes, dict(sorted(errors.items()))
+        hashes,
+        thumbnails,
+        thumbnails.mean(axis=1),
+        thumbnails.std(axis=1),
+        np.broadcast_to(colours.mean(axis=(1, 2)), (count, 3)),
+        sizes,
+        dict(sorted(errors.items())),
     )
 
 
@@ -76,10 +81,9 @@ def hash_array(array: np.ndarray) -> str:
 
 
 def _shrink(picture: np.ndarray) -> np.ndarray:
-    """(16, 16, channels) float32, the averages of areas."""
+    """(16, 16, channels) uint8, the averages of areas."""
     squeezed = picture[..., 0] if picture.shape[-1] == 1 else picture
-    small = Image.fromarray(squeezed).resize((SIDE, SIDE), Image.Resampling.BOX)
-    return np.asarray(small, np.float32).reshape(SIDE, SIDE, -1)
+    return np.asarray(Image.fromarray(squeezed).resize((SIDE, SIDE), Image.Resampling.BOX)).reshape(SIDE, SIDE, -1)
 
 
 def _of_rows(examples: Examples) -> Facts:

@@ -5,7 +5,9 @@ may be far larger than memory.
 """
 
 import hashlib
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -97,13 +99,13 @@ def _read_headers(
     for split, classes in by_split.items():
         listed[split] = ([], [], [])
         for label, files in classes.items():
-            for path in files:
-                try:
-                    header = pictures.read_header(path)
-                except UnreadablePicture as error:
-                    unreadable.append(str(error))
+            with ThreadPoolExecutor(os.cpu_count()) as threads:
+                looked_at = list(threads.map(_look_at, files))
+            for path, (header, content) in zip(files, looked_at, strict=True):
+                if header is None:
+                    unreadable.append(content)
                     continue
-                digest.update(f"{path.relative_to(root).as_posix()} {sha256(path)}\n".encode())
+                digest.update(f"{path.relative_to(root).as_posix()} {content}\n".encode())
                 for column, value in zip(listed[split], (path, labels.index(label), header), strict=True):
                     column.append(value)  # pyright: ignore[reportArgumentType]
     if tolerated is not None:
@@ -127,3 +129,11 @@ def _read_headers(
         for split, (files, targets, headers) in listed.items()
     }
     return Loaded(parts, tuple(labels), digest.hexdigest())
+
+
+def _look_at(path: Path) -> tuple[pictures.Header | None, str]:
+    """The header and the SHA-256 of a file; or None, and why it is no picture."""
+    try:
+        return pictures.read_header(path), sha256(path)
+    except UnreadablePicture as error:
+        return None, str(error)

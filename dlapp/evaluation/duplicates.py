@@ -87,8 +87,9 @@ def near_groups(thumbnails: np.ndarray, *, radius: float = RADIUS) -> list[np.nd
         return []
     vectors = thumbnails[usable] - thumbnails[usable].mean(axis=1, keepdims=True)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    _, representative, of = np.unique(vectors.round(6), axis=0, return_index=True, return_inverse=True)
-    distinct = vectors[representative]  # copies would make a pair with each other copy
+    seen: dict[bytes, int] = {}  # copies would make a pair with each other copy
+    of = np.array([seen.setdefault(row.tobytes(), len(seen)) for row in thumbnails[usable]])
+    distinct = vectors[np.unique(of, return_index=True)[1]]
     sample = distinct[:: max(len(distinct) // 5000, 1)]
     _, axes = np.linalg.eigh(sample.T @ sample)
     tree = cKDTree(distinct @ axes[:, -_DIMENSIONS:])
@@ -103,7 +104,7 @@ def near_groups(thumbnails: np.ndarray, *, radius: float = RADIUS) -> list[np.nd
         )
         pairs = pairs[close]
     graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(distinct), len(distinct)))
-    component = connected_components(graph, directed=False)[1][of.ravel()]
+    component = connected_components(graph, directed=False)[1][of]
     order = np.argsort(component, kind="stable")
     groups = np.split(order, np.flatnonzero(np.diff(component[order])) + 1)
     return [usable[np.sort(group)] for group in groups if len(group) > 1]
