@@ -50,7 +50,7 @@ class Run:
         return Pipeline(scaled(self.data.splits()[split], self.target), self.preprocessing)
 
 
-def prepare(recipe: Recipe, data: Data | None = None) -> Run:
+def prepare(recipe: Recipe, data: Data | None = None, preprocessing: signatures.Preprocessing | None = None) -> Run:
     """Loads the data, measures the preprocessing and builds the network; nothing is written.
 
     The recipe of the result is resolved: size, channels, antialias and the parameters of the optimizer and
@@ -59,6 +59,7 @@ def prepare(recipe: Recipe, data: Data | None = None) -> Run:
     Args:
         recipe: what to do.
         data: of the recipe, where they are loaded already, or a part of them.
+        preprocessing: of the recipe on these data, where it is measured already.
 
     Raises:
         DlappError: the architecture, the source or a key is wrong.
@@ -71,13 +72,14 @@ def prepare(recipe: Recipe, data: Data | None = None) -> Run:
             f"preprocessing.channels is {wanted.channels}; {recipe.data} holds arrays of {data.channels} channels. "
             "Only picture files are converted."
         )
-    with naming_unreadable(data.train):
-        preprocessing = measure(
-            data.train,
-            size=wanted.size or _default_size(recipe.architecture, data.train),
-            scale=wanted.scale,
-            antialias=wanted.antialias,
-        )
+    if preprocessing is None:
+        with naming_unreadable(data.train):
+            preprocessing = measure(
+                data.train,
+                size=wanted.size or _default_size(recipe.architecture, data.train),
+                scale=wanted.scale,
+                antialias=wanted.antialias,
+            )
     resolved = wanted
     if data.channels:
         update = {"size": preprocessing.size, "channels": data.channels, "antialias": preprocessing.antialias}

@@ -119,6 +119,8 @@ def fit_in_memory(run: Run, callbacks: Sequence[keras.callbacks.Callback] = ()) 
     patience = training.early_stopping or training.epochs
     stopping = EarlyStopping([], monitor="val_loss", mode="min", patience=patience, restore_best_weights=True)
     _fit(run, [*callbacks, stopping], [])
+    if not math.isfinite(stopping.best):
+        raise TrainingDiverged("the loss on dev was never a number. Lower the learning rate (training.learning_rate).")
     return float(stopping.best)
 
 

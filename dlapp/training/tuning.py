@@ -33,6 +33,7 @@ from dlapp.data import Data
 from dlapp.errors import RecipeError, TrainingDiverged, TrainingError, UnknownName
 from dlapp.files import moved_aside
 from dlapp.recipe import OPTIMIZERS, SCHEDULES, Axis, Recipe, with_changes
+from dlapp.signature import Preprocessing
 from dlapp.training.finishing import predict, score_task
 from dlapp.training.model_folder import ModelFolder
 from dlapp.training.preparing import prepare
@@ -175,6 +176,7 @@ class Search:
     data: Data
     _study: optuna.Study
     _storage: optuna.storages.RDBStorage
+    _measured: dict[str, Preprocessing] = dataclasses.field(default_factory=dict[str, Preprocessing])
 
     @classmethod
     def open(cls, path: Path, recipe: Recipe, data: Data) -> "Search":
@@ -331,9 +333,10 @@ class Search:
 
     def _measure(self, recipe: Recipe, trial: optuna.Trial) -> float:
         keras.backend.clear_session()
-        run = prepare(recipe, self.data)
-        if not math.isfinite(fit_in_memory(run, [_Report(trial)])):
-            raise TrainingDiverged("the loss on dev was never a number.")
+        run = prepare(recipe, self.data, self._measured.get("once"))
+        if not any(key.startswith("preprocessing.") for key in self.recipe.tune.space):
+            self._measured["once"] = run.preprocessing
+        fit_in_memory(run, [_Report(trial)])
         dev = run.data.dev
         answers = predict(with_final_output(run.model, run.target), dev, run.preprocessing)
         return score_task(dev.targets, answers, run.data.labels, run.target)["loss"]
