@@ -294,7 +294,8 @@ def with_changes(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[
             place = place[table]
         place[key] = value
     for choice, table in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
-        if changes.get(f"training.{choice}", None) not in (None, values.get("training", {}).get(choice)):
+        before = values.get("training", {}).get(choice, Training.model_fields[choice].default)
+        if changes.get(f"training.{choice}", None) not in (None, before):
             for name in _options(table):  # of the one that was replaced
                 if f"training.{name}" not in changes:
                     changed["training"].pop(name, None)

@@ -3,11 +3,12 @@
 Training and prediction read tables by this file, so that a cell means the same in both.
 """
 
+import contextlib
 import csv
 import dataclasses
 import io
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -44,14 +45,16 @@ class Table:
     delimiter: str
 
     @classmethod
-    def read(cls, path: Path, *, delimiter: str | None = None, header: bool | None = None, known: str = "") -> Self:
+    def read(
+        cls, path: Path, *, delimiter: str | None = None, header: bool | None = None, known: Collection[str] = ()
+    ) -> Self:
         """Reads a CSV file.
 
         Args:
             path: of the file.
             delimiter: found among comma, semicolon, tab and bar where it is None.
             header: whether the first row names the columns; found where it is None.
-            known: the name of a column; a first row that has it is a header.
+            known: names of columns; a first row that has all of them is a header.
 
         Raises:
             SourceError: the file is missing, empty or binary, or a row is longer or shorter than the first.
@@ -68,9 +71,10 @@ class Table:
                     f"line {line} of {path} has {len(row)} cells; the first row has {width}. "
                     "Put cells that hold the delimiter into double quotes."
                 )
+        first = tuple(cell.strip() for cell in rows[0])
         if header is None:
-            header = known in rows[0] if known and known in rows[0] else _looks_like_header(rows)
-        names = tuple(cell.strip() for cell in rows[0]) if header else tuple(f"column{n}" for n in range(1, width + 1))
+            header = (bool(known) and set(known) <= set(first)) or _looks_like_header(rows, delimiter)
+        names = first if header else tuple(f"column{n}" for n in range(1, width + 1))
         twice = next((name for name, count in Counter(names).items() if count > 1), None)
         if twice is not None:
             raise SourceError(f"the columns of {path} must have different names; {twice!r} stands there twice.")
@@ -92,14 +96,14 @@ class Table:
             neither a number nor missing.
         """
         cells = ["nan" if is_missing(cell) else cell for cell in cells]
-        if self.delimiter == ";":  # where the comma is the decimal point
-            cells = [cell.replace(",", ".") if cell.count(",") == 1 and "." not in cell else cell for cell in cells]
-        try:
-            return np.array(cells, np.float64), np.zeros(len(cells), bool)
-        except ValueError:
-            values = np.array([_number(cell) for cell in cells], object)
-            wrong = np.array([value is None for value in values])
-            return np.where(wrong, np.nan, values).astype(np.float64), wrong
+        if self.delimiter == ";":
+            cells = [_with_point(cell) for cell in cells]
+        if not any("_" in cell for cell in cells):  # NumPy is fast, and reads 1_000 as Python does
+            with contextlib.suppress(ValueError):
+                return np.array(cells, np.float64), np.zeros(len(cells), bool)
+        values = np.array([_number(cell) for cell in cells], object)
+        wrong = np.array([value is None for value in values])
+        return np.where(wrong, np.nan, values).astype(np.float64), wrong
 
 
 def encode(table: Table, columns: Sequence[Column]) -> tuple[np.ndarray, dict[int, str]]:
@@ -172,12 +176,20 @@ def _decode(path: Path) -> str:
 
 
 def _find_delimiter(text: str) -> str:
-    """The delimiter by which most of the first rows have the same number of cells, more than one."""
+    """The delimiter by which most of the first rows have the same number of cells, more than one.
 
-    def regularity(delimiter: str) -> tuple[float, int]:
-        widths = Counter(len(row) for _, row in _first_rows(text, delimiter))
+    Of two that do, the one that leaves more numbers: the comma may stand inside of them.
+    """
+
+    def regularity(delimiter: str) -> tuple[float, float, int]:
+        rows = [row for _, row in _first_rows(text, delimiter)]
+        widths = Counter(map(len, rows))
         width, count = max(widths.items(), key=lambda item: (item[1], item[0]), default=(1, 0))
-        return (count / widths.total() if width > 1 else 0.0), width
+        if width == 1:
+            return 0.0, 0.0, 1
+        cells = [_with_point(cell) if delimiter == ";" else cell for row in rows for cell in row]
+        numbers = sum(_number(cell) is not None for cell in cells)
+        return count / len(rows), numbers / len(cells), width
 
     return max(_DELIMITERS, key=regularity)
 
@@ -212,8 +224,10 @@ def _rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
         begins = reader.line_num + 1
 
 
-def _looks_like_header(rows: Sequence[Sequence[str]]) -> bool:
+def _looks_like_header(rows: Sequence[Sequence[str]], delimiter: str) -> bool:
     """Whether the first row is text where numbers follow, or, in a table of text, unlike all that follows."""
+    if delimiter == ";":
+        rows = [[_with_point(cell) for cell in row] for row in rows[: _LOOKED_AT + 1]]
     first, rest = rows[0], rows[1 : _LOOKED_AT + 1]
     if any(is_missing(cell.strip()) or _number(cell) is not None for cell in first) or not rest:
         return False
@@ -225,8 +239,13 @@ def _looks_like_header(rows: Sequence[Sequence[str]]) -> bool:
     )
 
 
+def _with_point(cell: str) -> str:
+    """A number whose decimal point is a comma, as tables with semicolons have it."""
+    return cell.replace(",", ".") if cell.count(",") == 1 and "." not in cell else cell
+
+
 def _number(cell: str) -> float | None:
     try:
-        return float(cell)
+        return None if "_" in cell else float(cell)  # 2021_07 is a name
     except ValueError:
         return None

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from dlapp.evaluation.duplicates import Group
 
 _SHOWN = 20  # of each list, on the terminal
-_FEW = 10  # examples of a class
+_LEAST, _FEW = 3, 10  # examples of a class
 _COINCIDE = 0.01  # of the rows repeat others of their split
 _UNBALANCED = 10  # times as many of the largest class as of the smallest
 
@@ -161,7 +161,12 @@ def _judge_balance(classes: Mapping[str, Mapping[str, int]], parts: "Mapping[str
         absent = [label for label, counts in classes.items() if not counts[name]]
         if absent:
             lines.append(_line("note", f"{name} has no example of {', '.join(absent[:5])}"))
-    few = [label for label, total in totals.items() if total < _FEW]
+    if len(parts) == 1:
+        rare = [f"{label} {total}" for label, total in totals.items() if total < _LEAST]
+        if rare:
+            text = f"splits cannot be drawn: a class needs {_LEAST} examples, one for each; there are {', '.join(rare)}"
+            lines.append(_line("problem", text))
+    few = [label for label, total in totals.items() if _LEAST <= total < _FEW]
     if few:
         lines.append(_line("note", f"fewer than {_FEW} examples of {', '.join(few[:5])}"))
     least, most = min(totals, key=lambda k: totals[k]), max(totals, key=lambda k: totals[k])

@@ -244,13 +244,15 @@ def print_diagnosis(found: Mapping[str, Any]) -> None:
         print(f"  Worse on {name} {value}: error {segment['error']:.4g}, {segment['rest_error']:.4g} elsewhere.")
     if found["confused"]:
         pair = found["confused"][0]
-        print(f"  Most confused on dev: {pair['true']} taken for {pair['predicted']}, {pair['count']} times.")
+        print(
+            f"  Most confused on dev: {pair['true']} taken for {pair['predicted']} ({pair['count']} of the mistakes)."
+        )
     for line in found["repeats"]:
         print(f"  {line}")
     if found["labels"]:
         first = found["labels"][0]
         print(
-            f"  {len(found['labels'])} labels are most likely wrong, first {first['where']}: "
+            f"  Labels that are most likely wrong: {len(found['labels'])}, first {first['where']}: "
             f"{first['given']}, perhaps {first['suggested']}."
         )
     if not found["bayes_error"]:

@@ -20,10 +20,12 @@ from dlapp.tables import Table, codes, is_missing
 _SPLITS = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev", "test": "test"}
 _OPTIONS = ("target", "task", "drop", "categories", "split", "delimiter", "header")
 _DELIMITERS = {"tab": "\t", "comma": ",", "semicolon": ";", "bar": "|"}
+_LEAST_ROWS = 3
 _MOST_CLASSES = 20  # whole numbers with more different values are a quantity
 _ROWS_A_CLASS = 5  # and so are those with fewer rows for each
 _IDENTIFIER = 0.5  # a text column with more different values for each row tells rows apart, not kinds
 _MOSTLY = 0.9  # a column of which so many cells are numbers (dates) is one, and the others are mistakes
+_PLACE = re.compile(r"-?\d+")
 _DATE = re.compile(
     r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2})|\d{1,2}:\d{2}(:\d{2})?"
     r"|\d{1,2}\.? [A-Za-z]{3,9}\.?,? \d{4}|[A-Za-z]{3,9}\.? \d{1,2},? \d{4})([T ,].*)?"
@@ -69,18 +71,18 @@ def load(rest: str) -> Loaded:
             f"a table needs a target: write csv:{file}?target=COLUMN. {first.path} has {', '.join(first.names)}."
         )
     target = _name(options.target, first)
+    options = _by_name(options, first)
     lacking = [name for name, table in tables.items() if target not in table.names]
     notes = [f"{tables[name].path} has no column {target} and is left out" for name in lacking if len(tables) > 1]
     tables = {name: table for name, table in tables.items() if name not in lacking}
     if not tables:
         raise UnknownName("column", target, first.names)
-    names = [name for name in first.names if name != target]
+    names = [name for name in first.names if name not in (target, options.split, *options.drop)]
     for name, table in tables.items():
         absent = [column for column in names if column not in table.names]
         if absent:
             raise SourceError(f"{table.path} lacks the column {absent[0]!r}, which other splits have ({name}).")
     rows = _rows(tables, options)
-    names = [name for name in names if name not in (options.split, *options.drop)]
     columns, left_out = _columns(tables, names, options)
     notes += left_out
     if not columns:
@@ -143,16 +145,28 @@ def _files(path: Path) -> dict[str, Path]:
 
 
 def _read(path: Path, options: _Options) -> Table:
-    return Table.read(path, delimiter=options.delimiter, header=options.header, known=options.target)
+    is_name = options.target and not _PLACE.fullmatch(options.target)  # a row of numbers may hold a place
+    known = (options.target,) if is_name else ()
+    return Table.read(path, delimiter=options.delimiter, header=options.header, known=known)
 
 
 def _name(wanted: str, table: Table) -> str:
     """A column by its name, or by its place from 1 (or -1, from the end) where no name is like that."""
     if wanted in table.names:
         return wanted
-    if re.fullmatch(r"-?\d+", wanted) and 1 <= abs(int(wanted)) <= len(table.names):
+    if _PLACE.fullmatch(wanted) and 1 <= abs(int(wanted)) <= len(table.names):
         return table.names[int(wanted) - (int(wanted) > 0)]
     raise UnknownName("column", wanted, table.names, remedy=f"{table.path} has {', '.join(table.names)}.")
+
+
+def _by_name(options: _Options, table: Table) -> _Options:
+    """The options with columns by their names, where they were given by their places."""
+    return dataclasses.replace(
+        options,
+        drop=tuple(_name(wanted, table) for wanted in options.drop),
+        categories=tuple(_name(wanted, table) for wanted in options.categories),
+        split=_name(options.split, table) if options.split else "",
+    )
 
 
 def _rows(tables: Mapping[str, Table], options: _Options) -> dict[str, list[tuple[str, Any]]]:
@@ -179,8 +193,6 @@ def _columns(
     tables: Mapping[str, Table], names: Sequence[str], options: _Options
 ) -> tuple[tuple[Column, ...], list[str]]:
     first = next(iter(tables.values()))
-    for name in (*options.drop, *options.categories):
-        _name(name, first)
     columns: list[Column] = []
     notes: list[str] = []
     for name in names:
@@ -192,7 +204,11 @@ def _columns(
         values, wrong = first.numbers(cells)
         if name not in options.categories and wrong.sum() <= (1 - _MOSTLY) * len(present):
             _check_numbers(tables, name)
-            if _counts_rows(values) and len(names) > 1:
+            if (
+                len(values) > _MOST_CLASSES
+                and len(names) > 1
+                and all(_counts(table, name) for table in tables.values())
+            ):
                 notes.append(f"{name} is left out: it counts the rows (&categories={name} keeps it)")
             else:
                 columns.append(Column(name))
@@ -210,8 +226,9 @@ def _columns(
     return tuple(columns), notes
 
 
-def _counts_rows(values: np.ndarray) -> bool:
-    return len(values) > _MOST_CLASSES and bool((np.diff(values) == 1).all())
+def _counts(table: Table, name: str) -> bool:
+    """Whether each value is one more than the one before."""
+    return bool((np.diff(table.numbers(table.column(name))[0]) == 1).all())
 
 
 def _check_numbers(tables: Mapping[str, Table], name: str) -> None:
@@ -254,25 +271,31 @@ def _targets(tables: Mapping[str, Table], target: str, wanted: str) -> tuple[str
         row = next((row for row, cell in enumerate(cells[name]) if is_missing(cell)), None)
         if row is not None:
             raise SourceError(f"line {table.lines[row]} of {table.path} has no {target}. Fill it in or remove the row.")
+    first = next(iter(tables.values()))
+    if sum(map(len, cells.values())) < _LEAST_ROWS:
+        raise SourceError(f"{first.path} has {len(first)} rows; train, dev and test need one each at the least.")
+    values = {cell for column in cells.values() for cell in column}
+    if len(values) == 1:
+        raise SourceError(f"the target {target} of {first.path} is {values.pop()!r} in every row: nothing to learn.")
     found = {name: table.numbers(cells[name]) for name, table in tables.items()}
     every = np.concatenate([values for values, _ in found.values()])
     text = any(wrong.any() for _, wrong in found.values())
-    if text and (wanted == "regression" or np.isfinite(every).mean() >= _MOSTLY):
+    mostly = not wanted and np.isfinite(every).mean() >= _MOSTLY
+    if text and (wanted == "regression" or mostly):
         for name, (_, wrong) in found.items():
             for row in np.flatnonzero(wrong).tolist():
                 raise SourceError(
                     f"line {tables[name].lines[row]} of {tables[name].path}: the target {target} must be a number; "
                     f"got {cells[name][row]!r}."
+                    + (" &task=classification takes all of them as classes." if mostly else "")
                 )
     if not text and not np.isfinite(every).all():
-        raise SourceError(f"the target {target} of {next(iter(tables.values())).path} holds infinity. Correct it.")
+        raise SourceError(f"the target {target} of {first.path} holds infinity. Correct it.")
     if not text and wanted != "classification":
         whole = bool((every == np.rint(every)).all())
         different = len(np.unique(every))
         few = different <= min(_MOST_CLASSES, len(every) / _ROWS_A_CLASS)
         if wanted == "regression" or not (whole and few):
-            if different == 1:
-                raise SourceError(f"the target {target} is {every[0]:g} in every row: there is nothing to learn.")
             return "regression", {name: values for name, (values, _) in found.items()}, f"{target} is a number"
     if text:
         targets = {name: np.array(column) for name, column in cells.items()}

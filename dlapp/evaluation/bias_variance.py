@@ -53,24 +53,24 @@ def bias_and_variance(
         errors: by split (train, dev, test and perhaps train_dev): (n,) 1 for a mistake and 0 for none, or
             absolute errors.
         bayes_error: the error of the best there can be, in the same unit.
-        margin: a difference below it is none to act on; 2 percentage points where it is None.
+        margin: a difference below it, and below half of the error that it is added to, is none to act on;
+            2 percentage points where it is None.
     """
     shares = margin is None
     margin = _MARGIN if margin is None else margin
     train = of_errors(errors["train"])
     bias = Interval(train.value - bayes_error, train.low - bayes_error, train.high - bayes_error)
-    findings = [
-        _find(
-            "avoidable_bias", bias, {"train": len(errors["train"])}, margin, shares, _bias(train, bayes_error, shares)
-        )
-    ]
+    counts = {"train": len(errors["train"])}
+    small = _is_small(bias, bayes_error, margin)
+    findings = [_find("avoidable_bias", bias, counts, margin, shares, _bias(train, bayes_error, shares), small=small)]
     steps = [("variance", "train", "dev"), ("dev_overfitting", "dev", "test")]
     if "train_dev" in errors:
         steps = [("variance", "train", "train_dev"), ("mismatch", "train_dev", "dev"), steps[1]]
     for name, a, b in steps:
         interval = of_difference(errors[a], errors[b])
         counts = {a: len(errors[a]), b: len(errors[b])}
-        findings.append(_find(name, interval, counts, margin, shares, _compare(errors, a, b, shares)))
+        small = _is_small(interval, float(errors[a].mean()), margin)
+        findings.append(_find(name, interval, counts, margin, shares, _compare(errors, a, b, shares), small=small))
     return tuple(findings)
 
 
@@ -130,11 +130,23 @@ def headline(findings: Sequence[Finding], differing: Sequence[str] = ()) -> str:
     return "Verdict: good: neither bias nor variance to speak of."
 
 
+def _is_small(interval: Interval, base: float, margin: float) -> bool:
+    """Whether a difference is too small to act on, though it may be no accident: 9.1 % where train has 8.2 %."""
+    return interval.high <= margin and interval.value <= base / 2
+
+
 def _find(
-    name: str, interval: Interval, counts: Mapping[str, int], margin: float, shares: bool, compared: tuple[str, str]
+    name: str,
+    interval: Interval,
+    counts: Mapping[str, int],
+    margin: float,
+    shares: bool,
+    compared: tuple[str, str],
+    *,
+    small: bool,
 ) -> Finding:
     enough = min(counts.values()) >= _LEAST
-    if interval.low > 0 and enough:
+    if interval.low > 0 and enough and not small:
         verdict: Verdict = "yes"
     elif interval.high <= (margin if enough else 0.0):
         verdict = "no"

@@ -137,9 +137,13 @@ def _read_table(bundle: Bundle, file: Path) -> Iterator[tuple[str, np.ndarray | 
     from dlapp import tables  # a bundle of pictures does without
 
     preprocessing = bundle.signature.preprocessing
-    columns = preprocessing.columns or tuple(Column(f"column{n + 1}") for n in range(len(preprocessing.mean)))
+    width = len(preprocessing.mean)
     try:
-        table = tables.Table.read(file, known=columns[0].name)
+        table = tables.Table.read(file, known=[column.name for column in preprocessing.columns])
+        if not preprocessing.columns and len(table.names) != width:
+            raise SourceError(f"{file} must have {width} columns; it has {len(table.names)}.")
+        # an array's columns have no names: those of the table are as good
+        columns = preprocessing.columns or tuple(Column(name) for name in table.names)
         values, wrong = tables.encode(table, columns)
     except SourceError as error:
         yield str(file), None, str(error)

@@ -84,7 +84,10 @@ def advise(recipe: Recipe, problems: Mapping[str, float], facts: Facts) -> tuple
         why = "dev was chosen by too often: a larger dev, drawn anew, is harder to fit by accident"
         settings = {"split.own": False, "split.dev": min(round(1.5 * recipe.split.dev, 2), 0.4)}
         advice.append(Advice("overfitting of dev", why, _train(facts, "new-dev", settings)))
-    return tuple({one.command: one for one in reversed(advice)}.values())[::-1]  # once each
+    once: dict[str, Advice] = {}
+    for one in advice:
+        once.setdefault(one.command, one)
+    return tuple(once.values())
 
 
 def _against_bias(recipe: Recipe, facts: Facts) -> list[Advice]:

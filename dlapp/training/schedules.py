@@ -44,11 +44,11 @@ def learning_rate(training: Training, *, steps_per_epoch: int) -> float | schedu
     """The learning rate as Keras's optimizers take it; ``plateau`` begins with the rate of the recipe."""
     training = training.resolved()
     rate = training.learning_rate
-    warmup = round(training.warmup_epochs * steps_per_epoch)
+    every = training.epochs * steps_per_epoch
+    warmup = min(round(training.warmup_epochs * steps_per_epoch), every - 1)
     decay_steps = (training.decay_epochs or 0) * steps_per_epoch
     match training.schedule:
         case "cosine":
-            every = training.epochs * steps_per_epoch
             if warmup:
                 return schedules.CosineDecay(0.0, every - warmup, warmup_target=rate, warmup_steps=warmup)
             return schedules.CosineDecay(rate, every)
