@@ -120,6 +120,8 @@ def test_another_optimizer_or_schedule_drops_the_parameters_of_the_old_one():
     assert with_changes(values, {"training.optimizer": "momentum"}) == values
     kept = with_changes(values, {"training.optimizer": "rmsprop", "training.momentum": 0.7})["training"]
     assert kept["momentum"] == 0.7
+    default = {"training": {"beta_1": 0.8}}
+    assert with_changes(default, {"training.optimizer": "adam"})["training"] == {"beta_1": 0.8, "optimizer": "adam"}
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,7 @@ import keras
 from keras import layers
 
 _INITIALIZERS: Mapping[str, Any] = {
-    "small_normal": {
-        "class_name": "RandomNormal",
-        "config": {"mean": 0.0, "stddev": 0.01},
-    },  # the course's randn * 0.01
+    "small_normal": {"class_name": "RandomNormal", "config": {"stddev": 0.01}},  # the course's randn * 0.01
     "he": "he_normal",
     "glorot": "glorot_uniform",
 }
@@ -143,7 +140,8 @@ def deep_network(
         activation: any name that Keras knows (sigmoid, tanh, relu, leaky_relu, ...); a list has one for
             each hidden layer.
         kernel_initializer: zeros (every unit then learns the same), ``"small_normal"`` (the course's
-            normal times 0.01), ``"he"``, ``"glorot"``, or what ``keras.initializers.get`` takes.
+            normal times 0.01), ``"he"``, ``"glorot"``, or what ``keras.initializers.get`` takes; a seed in
+            it is that of the first layer, and each further one takes the next.
         kernel_regularizer: of every kernel. ``keras.regularizers.L2(l2)`` adds l2 x the sum of squared
             weights to the loss; the course's form is lambda / (2 m) times that sum, with m training
             examples, so that l2 = lambda / (2 m). L1 likewise: l1 = lambda / (2 m).
@@ -206,7 +204,7 @@ def _network(
         x = layers.Dense(
             count,
             use_bias=not batch_normalization,
-            kernel_initializer=_initializer(kernel_initializer),
+            kernel_initializer=_initializer(kernel_initializer, number),
             kernel_regularizer=kernel_regularizer,
             name=f"dense{number}",
         )(x)
@@ -219,7 +217,7 @@ def _network(
         x = layers.Dense(
             classes,
             activation=classifier_activation,
-            kernel_initializer=_initializer(kernel_initializer),
+            kernel_initializer=_initializer(kernel_initializer, len(units) + 1),
             kernel_regularizer=kernel_regularizer,
             name="classifier",
         )(x)
@@ -232,19 +230,26 @@ def _flattened(input_shape: Sequence[int]) -> tuple[Any, Any]:
     return (layers.Flatten(name="flatten")(inputs) if len(input_shape) > 1 else inputs), inputs
 
 
-def _initializer(wanted: Any) -> Any:
-    """A new one at each call: two layers with the same seed would begin alike."""
+def _initializer(wanted: Any, number: int = 1) -> Any:
+    """One of its own for the layer of that number; a seed counts up, or layers of one shape would begin alike."""
     if isinstance(wanted, str):
-        wanted = _INITIALIZERS.get(wanted, wanted)
-    if isinstance(wanted, keras.Initializer):
-        wanted = wanted.clone()
-    return keras.initializers.get(wanted)
+        return keras.initializers.get(_INITIALIZERS.get(wanted, wanted))
+    found = keras.initializers.get(wanted)
+    if not isinstance(found, keras.Initializer) or isinstance(getattr(found, "seed", None), keras.random.SeedGenerator):
+        return found  # a SeedGenerator counts up by itself
+    config = found.get_config()
+    if isinstance(config.get("seed"), int):
+        config["seed"] += number - 1
+    return type(found).from_config(config)
 
 
 def _each(name: str, value: Any, count: int) -> list[Any]:
     """One value for each hidden layer."""
     if isinstance(value, Sequence) and not isinstance(value, str):
         if len(value) != count:
-            raise ValueError(f"{name} must have one value for each of the {count} hidden layers; got {list(value)}.")
+            raise ValueError(
+                f"a list of {name} has one value for each hidden layer, here {count}; got {list(value)}. "
+                "One value outside of a list is for all of them."
+            )
         return list(value)
     return [value] * count

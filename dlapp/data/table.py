@@ -192,7 +192,6 @@ def _rows(tables: Mapping[str, Table], options: _Options) -> dict[str, list[tupl
 def _columns(
     tables: Mapping[str, Table], names: Sequence[str], options: _Options
 ) -> tuple[tuple[Column, ...], list[str]]:
-    first = next(iter(tables.values()))
     columns: list[Column] = []
     notes: list[str] = []
     for name in names:
@@ -201,14 +200,10 @@ def _columns(
         if not present:
             notes.append(f"{name} is left out: it is empty")
             continue
-        values, wrong = first.numbers(cells)
-        if name not in options.categories and wrong.sum() <= (1 - _MOSTLY) * len(present):
+        wrong = sum(table.numbers(table.column(name))[1].sum() for table in tables.values())
+        if name not in options.categories and wrong <= (1 - _MOSTLY) * len(present):
             _check_numbers(tables, name)
-            if (
-                len(values) > _MOST_CLASSES
-                and len(names) > 1
-                and all(_counts(table, name) for table in tables.values())
-            ):
+            if len(cells) > _MOST_CLASSES and len(names) > 1 and all(_counts(table, name) for table in tables.values()):
                 notes.append(f"{name} is left out: it counts the rows (&categories={name} keeps it)")
             else:
                 columns.append(Column(name))

@@ -16,6 +16,7 @@ Verdict = Literal["yes", "no", "cannot tell"]
 
 _LEAST = 15  # examples: of fewer, drawn by class besides, an interval promises more than it holds
 _MARGIN = 0.02  # of an error rate: what is less than 2 points is nothing to act on
+_UNKNOWN = 1e300
 _TOO_MANY = 1000  # times the examples there are: such a number helps nobody
 _CALLED = {
     "avoidable_bias": "high bias (underfitting)",
@@ -60,17 +61,17 @@ def bias_and_variance(
     margin = _MARGIN if margin is None else margin
     train = of_errors(errors["train"])
     bias = Interval(train.value - bayes_error, train.low - bayes_error, train.high - bayes_error)
-    counts = {"train": len(errors["train"])}
+    compared = {"train": errors["train"]}
     small = _is_small(bias, bayes_error, margin)
-    findings = [_find("avoidable_bias", bias, counts, margin, shares, _bias(train, bayes_error, shares), small=small)]
+    findings = [_find("avoidable_bias", bias, compared, margin, shares, _bias(train, bayes_error, shares), small=small)]
     steps = [("variance", "train", "dev"), ("dev_overfitting", "dev", "test")]
     if "train_dev" in errors:
         steps = [("variance", "train", "train_dev"), ("mismatch", "train_dev", "dev"), steps[1]]
     for name, a, b in steps:
         interval = of_difference(errors[a], errors[b])
-        counts = {a: len(errors[a]), b: len(errors[b])}
+        compared = {a: errors[a], b: errors[b]}
         small = _is_small(interval, float(errors[a].mean()), margin)
-        findings.append(_find(name, interval, counts, margin, shares, _compare(errors, a, b, shares), small=small))
+        findings.append(_find(name, interval, compared, margin, shares, _compare(errors, a, b, shares), small=small))
     return tuple(findings)
 
 
@@ -138,14 +139,14 @@ def _is_small(interval: Interval, base: float, margin: float) -> bool:
 def _find(
     name: str,
     interval: Interval,
-    counts: Mapping[str, int],
+    compared: Mapping[str, np.ndarray],
     margin: float,
     shares: bool,
-    compared: tuple[str, str],
+    words: tuple[str, str],
     *,
     small: bool,
 ) -> Finding:
-    enough = min(counts.values()) >= _LEAST
+    enough = min(map(len, compared.values())) >= _LEAST
     if interval.low > 0 and enough and not small:
         verdict: Verdict = "yes"
     elif interval.high <= (margin if enough else 0.0):
@@ -155,9 +156,9 @@ def _find(
     told = {
         "yes": _CALLED[name],
         "no": f"no {_plain(name)} to speak of",
-        "cannot tell": f"not enough examples to tell whether there is {_plain(name)}{_needed(interval, counts)}",
+        "cannot tell": f"not enough examples to tell whether there is {_plain(name)}{_needed(interval, compared)}",
     }[verdict]
-    numbers, reference = compared
+    numbers, reference = words
     size = _tell_difference(abs(interval.value), shares)
     ends = f"{_tell(interval.low, shares)} to {_tell(interval.high, shares)}"
     direction = "below" if interval.value < 0 else "above"
@@ -176,15 +177,29 @@ def _compare(errors: Mapping[str, np.ndarray], a: str, b: str, shares: bool) -> 
     return f"error on {b.replace('_', '-')} {_tell_interval(of_errors(errors[b]), shares)}", a.replace("_", "-")
 
 
-def _needed(interval: Interval, counts: Mapping[str, int]) -> str:
-    """About how many examples the smallest split would need for a difference of this size to show."""
-    smallest = min(counts, key=lambda name: counts[name])
-    reach = interval.value - interval.low
-    times = max((reach / interval.value) ** 2 if interval.value > 0 else 0.0, _LEAST / counts[smallest])
+def _needed(interval: Interval, compared: Mapping[str, np.ndarray]) -> str:
+    """About how many examples would show a difference of this size: of the smallest split, or of each.
+
+    Reaches are taken to shrink with the root of the examples, and to add up by Pythagoras.
+    """
+    if interval.value <= 0:
+        return ""
+    found = [of_errors(errors) for errors in compared.values()]
+    reaches = [*(one.high - one.value for one in found[:-1]), found[-1].value - found[-1].low]
+    counts = [len(errors) for errors in compared.values()]
+    smallest = counts.index(min(counts))
+    others = math.hypot(*(reach for place, reach in enumerate(reaches) if place != smallest))
+    if others < interval.value and sorted(counts)[1:2] >= [_LEAST][: len(counts) - 1]:
+        times = (reaches[smallest] / interval.value) ** 2 / (1 - (others / interval.value) ** 2)
+        growing = [list(compared)[smallest]]
+    else:
+        times = (math.hypot(*reaches) / interval.value) ** 2
+        growing = list(compared)
+    times = max(times, _LEAST / counts[smallest])
     if not 1 < times < _TOO_MANY:
         return ""
-    wanted = math.ceil(counts[smallest] * times / 10) * 10
-    return f" (about {wanted:,} in {smallest.replace('_', '-')} would show a difference of this size)"
+    wanted = [f"{math.ceil(len(compared[name]) * times / 10) * 10:,} in {name.replace('_', '-')}" for name in growing]
+    return f" (about {' and '.join(wanted)} would show a difference of this size)"
 
 
 def _plain(name: str) -> str:
@@ -200,4 +215,6 @@ def _tell_difference(value: float, shares: bool) -> str:
 
 
 def _tell(value: float, shares: bool) -> str:
+    if not shares and abs(value) >= _UNKNOWN:  # of one example, no interval is known
+        return "unknown"
     return f"{100 * value:.1f} %" if shares else f"{value:.4g}"

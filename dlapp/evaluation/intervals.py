@@ -2,9 +2,11 @@
 
 import dataclasses
 import math
+import warnings
 
 import numpy as np
 from scipy import stats
+from scipy.optimize import brentq
 from sklearn.metrics import roc_auc_score
 
 _LEVEL = 0.95
@@ -71,25 +73,53 @@ def of_mean_difference(a: np.ndarray, b: np.ndarray) -> Interval:
         return Interval(difference, difference - _UNKNOWN, difference + _UNKNOWN)
     if np.ptp(a) == 0 and np.ptp(b) == 0:
         return Interval(difference, difference, difference)
-    found = stats.ttest_ind(b, a, equal_var=False).confidence_interval(_LEVEL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # where all of one side are equal, SciPy doubts their spread
+        found = stats.ttest_ind(b, a, equal_var=False).confidence_interval(_LEVEL)
     return Interval(difference, float(found.low), float(found.high))
 
 
 def of_auc(targets: np.ndarray, scores: np.ndarray) -> Interval:
     """The area under the ROC curve with DeLong's interval, kept within 0 and 1.
 
-    DeLong, E. R., DeLong, D. M. and Clarke-Pearson, D. L. (1988), Biometrics 44(3).
+    DeLong, E. R., DeLong, D. M. and Clarke-Pearson, D. L. (1988), Biometrics 44(3). Where that has no width, as
+    when every pair is in order, or where a class has one example: Newcombe, R. G. (2006), Confidence intervals
+    for an effect size measure based on the Mann-Whitney statistic, part 2, method 5, Statistics in Medicine 25(4).
+
+    Args:
+        targets: (n,) 1 for one class, anything else for the other. Where one is absent, nothing is known: 0 to 1.
+        scores: (n,) larger for the class 1.
     """
     ranks = stats.rankdata(scores)
     positive = targets == 1
+    if positive.all() or not positive.any():
+        return Interval(0.5, 0.0, 1.0)
+    value = float(roc_auc_score(positive, scores))
+    if min(positive.sum(), (~positive).sum()) < 2:
+        return _score_interval(value, int(positive.sum()), int((~positive).sum()))
     within_positive, within_negative = stats.rankdata(scores[positive]), stats.rankdata(scores[~positive])
     # the share of the other class that each example is ranked above (below)
     above = (ranks[positive] - within_positive) / (~positive).sum()
     below = 1 - (ranks[~positive] - within_negative) / positive.sum()
     variance = above.var(ddof=1) / len(above) + below.var(ddof=1) / len(below)
-    value = float(roc_auc_score(targets, scores))
+    if variance == 0:
+        return _score_interval(value, len(above), len(below))
     reach = _Z * float(np.sqrt(variance))
     return Interval(value, max(value - reach, 0.0), min(value + reach, 1.0))
+
+
+def _score_interval(value: float, positive: int, negative: int) -> Interval:
+    """The areas from which ``value`` is 1.96 standard deviations away, by Hanley and McNeil's of 1982."""
+
+    def excess(area: float) -> float:
+        more = (positive + negative) / 2 - 1
+        spread = 1 + more * (1 - area) / (2 - area) + more * area / (1 + area)
+        return (value - area) ** 2 - _Z**2 * area * (1 - area) * spread / (positive * negative)
+
+    aside = 1e-9  # from the ends, where the deviation is none
+    low = float(brentq(excess, 0.0, value - aside)) if value > aside else 0.0
+    high = float(brentq(excess, value + aside, 1.0)) if value < 1 - aside else 1.0
+    return Interval(value, low, high)
 
 
 def _are_counts(errors: np.ndarray) -> bool:

@@ -1,6 +1,7 @@
 """Where the mistakes are: the kinds of examples on which a model is worse than elsewhere."""
 
 import dataclasses
+import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -74,10 +75,12 @@ def by_quantile(values: np.ndarray, bins: int = 4) -> np.ndarray:
     if not len(present):
         return labels.astype(str)
     edges = np.unique(np.quantile(present, np.linspace(0, 1, bins + 1)))
+    # as many digits as tell the edges apart: 4, and more of times and other large numbers that lie close together
+    told = next(told for k in range(4, 18) if len(set(told := [f"{edge:.{k}g}" for edge in edges])) == len(edges))
     places = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, max(len(edges) - 2, 0))
     for place in range(max(len(edges) - 1, 1)):
-        low, high = edges[place], edges[min(place + 1, len(edges) - 1)]
-        labels[(places == place) & ~np.isnan(values)] = f"{low:.4g} to {high:.4g}"
+        low, high = told[place], told[min(place + 1, len(edges) - 1)]
+        labels[(places == place) & ~np.isnan(values)] = f"{low} to {high}"
     return labels.astype(str)
 
 
@@ -103,4 +106,6 @@ def _p_value(inside: np.ndarray, rest: np.ndarray, counts: bool) -> float:
         return float(stats.fisher_exact(table, alternative="greater").pvalue)
     if np.ptp(inside) == 0 and np.ptp(rest) == 0:
         return 0.0 if inside[0] > rest[0] else 1.0
-    return float(stats.ttest_ind(inside, rest, equal_var=False, alternative="greater").pvalue)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # where all of one side are equal, SciPy doubts their spread
+        return float(stats.ttest_ind(inside, rest, equal_var=False, alternative="greater").pvalue)

@@ -5,8 +5,9 @@ import pytest
 from PIL import Image
 
 from dlapp.data import Examples, load
-from dlapp.data.measuring import measure
+from dlapp.data.measuring import measure, measure_target
 from dlapp.data.pipelines import Pipeline
+from dlapp.signature import Column
 
 
 def archive(folder, dev, test):
@@ -68,3 +69,22 @@ def test_columns_far_from_zero_keep_their_variance():
 def test_antialiasing_of_arrays_starts_beyond_three_times_in_either_direction(size, expected):
     train = Examples(np.zeros((2, 12, 12, 1), np.uint8), np.zeros(2, np.int32), 1)
     assert measure(train, size=size, scale="unit").antialias is expected
+
+
+def test_cells_of_a_table_are_measured_where_they_are():
+    columns = (Column("a", missing=True), Column("b", ("x", "y")), Column("empty", missing=True), Column("c"))
+    rows = np.array([[1, 0, np.nan, 7], [np.nan, 1, np.nan, 7], [5, np.nan, np.nan, 7]], np.float32)
+    found = measure(Examples(rows, np.zeros(3, np.int32), 0, columns=columns))
+    assert found.columns == columns
+    assert found.mean == (3, 0, 0, 7), "categories and what is never there have 0 and 1"
+    assert found.variance == (4, 1, 1, 0)
+    assert found.width == 3 + 2 + 3  # numbers, flags, x, y and any other
+
+
+@pytest.mark.parametrize("linear", [True, False], ids=["linear", "relu"])
+def test_targets_keep_their_zero_where_the_network_has_one(linear):
+    targets = np.random.default_rng(0).normal(5e5, 2e3, 100).astype(np.float32)
+    found = measure_target(Examples(np.zeros((100, 1), np.float32), targets, 0), "price", ends_linear=linear)
+    assert found.name == "price"
+    assert found.mean == pytest.approx(targets.astype(float).mean() if linear else 0, rel=1e-12)  # float64
+    assert found.deviation == pytest.approx(targets.astype(float).std(), rel=1e-12)

@@ -1,5 +1,7 @@
 """An answer for each input in its order, and a reason for each that gets none."""
 
+import copy
+import dataclasses
 import re
 
 import numpy as np
@@ -9,6 +11,7 @@ from PIL import Image
 from dlapp.errors import SourceError
 from dlapp.inference import Bundle
 from dlapp.inference.predicting import expand, predict
+from dlapp.signature import Column
 
 COLOURS = {"red": (255, 30, 60), "green": (60, 255, 30), "blue": (30, 60, 255)}
 
@@ -140,3 +143,71 @@ def test_folders_and_globs_become_files(tmp_path, monkeypatch):
         expand(["empty"])
     with pytest.raises(SourceError, match=r"nothing matches \*\.tif"):
         expand(["*.tif"])
+
+
+@pytest.mark.parametrize("header", ["", "r,g,b\n"], ids=["no header", "header"])
+def test_a_table_is_answered_by_place_where_columns_have_no_names(rows, tmp_path, header):
+    file = tmp_path / "a.csv"
+    file.write_text(f"{header}3,1,2\n1,,2\n1,2,3\n\n1,x,2\n1,3,2\n")
+    first = 1 + bool(header)
+    found = list(predict(rows, [file]))
+    assert answers(found) == [
+        (f"{file}:{first + line}", label)
+        for line, label in ((0, "red"), (1, None), (2, "blue"), (4, None), (5, "green"))
+    ]
+    assert found[1].error == f"line {first + 1} of {file}: a cell is missing, which this bundle does not take."
+    name = "g" if header else "column2"
+    assert found[3].error == f"line {first + 4} of {file}: {name} must be a number; got 'x'."
+
+
+@pytest.fixture
+def named(rows):
+    """``rows``, whose columns have names that look like numbers; cells of them may be missing."""
+    bundle = copy.copy(rows)
+    columns = tuple(Column(year) for year in ("2019", "2020", "2021"))
+    preprocessing = dataclasses.replace(rows.signature.preprocessing, columns=columns)
+    bundle.signature = dataclasses.replace(rows.signature, preprocessing=preprocessing)
+    return bundle
+
+
+def test_a_table_is_answered_by_the_names_of_its_columns(named, tmp_path):
+    file = tmp_path / "a.csv"
+    file.write_text("2021,more,2020,2019\n3,x,2,1\n1,y,2,3\n")
+    assert answers(predict(named, [file])) == [(f"{file}:2", "blue"), (f"{file}:3", "red")]
+    file.write_text("3,2,1\n")
+    assert answers(predict(named, [file])) == [(f"{file}:1", "red")], "without a header the place counts"
+
+
+BAD_TABLES = {
+    "absent": (None, "cannot be read: No such file"),
+    "empty": ("", "is empty"),
+    "header alone": ("2019,2020,2021\n", "has a header and no rows"),
+    "ragged": ("2019,2020,2021\n1,2,3\n1,2\n", "line 3 of .* has 2 cells"),
+    "column lacking": ("first,third\n2,3\n", "lacks the column '2019', '2020', '2021'; it has first, third"),
+    "too narrow": ("1,2\n", "lacks the column .*; it has column1, column2"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), BAD_TABLES.values(), ids=BAD_TABLES)
+def test_other_files_than_tables_get_a_reason(named, tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "a.csv").write_text(content)
+    (tmp_path / "b.csv").write_text("2019,2020,2021\n3,2,1\n")
+    bad, good = predict(named, [tmp_path / "a.csv", tmp_path / "b.csv"])
+    assert good.top[0][0] == "red"
+    assert not bad.top
+    assert "a.csv" in bad.error
+    assert re.search(message, bad.error)
+
+
+def test_a_table_of_another_width_gets_a_reason(rows, tmp_path):
+    (tmp_path / "a.csv").write_text("1,2,3,4\n")
+    (found,) = predict(rows, [tmp_path / "a.csv"])
+    assert found.error == f"{tmp_path / 'a.csv'} must have 3 columns; it has 4."
+
+
+def test_missing_cells_of_an_array_are_taken_where_the_network_knows_columns(named, tmp_path):
+    np.save(tmp_path / "a.npy", np.array([[np.nan, 1, 2], [np.inf, 1, 2]]))
+    first, second = predict(named, [tmp_path / "a.npy"])
+    assert first.error is None
+    assert second.error == f"row 1 of {tmp_path / 'a.npy'} holds infinity."

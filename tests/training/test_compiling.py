@@ -122,6 +122,13 @@ def test_schedules_follow_their_formulas(name, formula, warmup):
     np.testing.assert_allclose(rates[risen:], expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("steps_per_epoch", [1, 4])
+def test_a_warm_up_leaves_a_step_of_a_short_run(steps_per_epoch):
+    training = Training(epochs=1, warmup_epochs=0.9, schedule="cosine", learning_rate=0.3)
+    schedule = learning_rate(training, steps_per_epoch=steps_per_epoch)
+    assert float(schedule(steps_per_epoch - 1)) == pytest.approx(0.3)
+
+
 @pytest.mark.parametrize("schedule", ["constant", "step"])
 def test_a_warm_up_is_saved_with_its_schedule(schedule):
     made = learning_rate(Training(schedule=schedule, warmup_epochs=2), steps_per_epoch=3)
