@@ -189,13 +189,13 @@ def _needed(interval: Interval, compared: Mapping[str, np.ndarray]) -> str:
     counts = [len(errors) for errors in compared.values()]
     smallest = counts.index(min(counts))
     others = math.hypot(*(reach for place, reach in enumerate(reaches) if place != smallest))
-    if others < interval.value and sorted(counts)[1:2] >= [_LEAST][: len(counts) - 1]:
-        times = (reaches[smallest] / interval.value) ** 2 / (1 - (others / interval.value) ** 2)
+    if others < interval.value and all(count >= _LEAST for count in sorted(counts)[1:]):
+        ratio = reaches[smallest] / math.sqrt(interval.value * interval.value - others * others)
         growing = [list(compared)[smallest]]
     else:
-        times = (math.hypot(*reaches) / interval.value) ** 2
+        ratio = math.hypot(*reaches) / interval.value
         growing = list(compared)
-    times = max(times, _LEAST / counts[smallest])
+    times = max(ratio * ratio, _LEAST / counts[smallest])  # of one example, the ratio is too large for a power
     if not 1 < times < _TOO_MANY:
         return ""
     wanted = [f"{math.ceil(len(compared[name]) * times / 10) * 10:,} in {name.replace('_', '-')}" for name in growing]

@@ -139,7 +139,12 @@ def _fit(run: Run, callbacks: Sequence[keras.callbacks.Callback], past: Sequence
         schedule = training.resolved()
         always.append(
             ReduceOnPlateau(
-                past, monitor="val_loss", mode="min", factor=schedule.decay_rate, patience=schedule.decay_epochs
+                past,
+                monitor="val_loss",
+                mode="min",
+                min_delta=0,  # Keras ignores what is less than 1e-4
+                factor=schedule.decay_rate,
+                patience=schedule.decay_epochs,
             )
         )
     with naming_unreadable(*run.data.splits().values()):

@@ -31,7 +31,7 @@ def logistic_regression(w, b, x, y):
     return a, j, x @ (a - y).T / m, (a - y).sum() / m
 
 
-def forward(x, parameters, hidden, output, masks=None, keeps=None):
+def forward(x, parameters, hidden, output, masks=(), keeps=()):
     """A^L (n_L, m), and for every layer its cache: A of the layer before, Z.
 
     ``masks`` has zeros and ones (n_l, m) for each hidden layer, ``keeps`` the probability of a one: inverted
@@ -44,7 +44,7 @@ def forward(x, parameters, hidden, output, masks=None, keeps=None):
         if layer == len(parameters) - 1:
             return OUTPUT[output](z), caches
         a = HIDDEN[hidden][0](z)
-        if masks is not None:
+        if masks:
             a = a * masks[layer] / keeps[layer]
     raise ValueError("a network has at least one layer")
 
@@ -62,7 +62,7 @@ def cost(a, y, output, parameters=(), lambda1=0.0, lambda2=0.0):
     return j + lambda2 / (2 * m) * sum((w**2).sum() for w, _ in parameters)
 
 
-def backward(a, y, caches, parameters, hidden, masks=None, keeps=None, lambda1=0.0, lambda2=0.0):
+def backward(a, y, caches, parameters, hidden, masks=(), keeps=(), lambda1=0.0, lambda2=0.0):
     """[(dW, db)] of the cost; dZ^L is A^L - Y for each of the three outputs."""
     m = y.shape[1]
     dz, gradients = a - y, []
@@ -73,7 +73,7 @@ def backward(a, y, caches, parameters, hidden, masks=None, keeps=None, lambda1=0
         gradients.append((dw, dz.sum(axis=1, keepdims=True) / m))
         if layer:
             da = w.T @ dz
-            if masks is not None:
+            if masks:
                 da = da * masks[layer - 1] / keeps[layer - 1]
             dz = da * HIDDEN[hidden][1](caches[layer - 1][1])
     return gradients[::-1]

@@ -1,5 +1,7 @@
 """Keras, through dlapp's builders, losses and optimizers, computes what the course's equations say."""
 
+from typing import Any
+
 import course
 import keras
 import numpy as np
@@ -14,7 +16,7 @@ from dlapp.recipe import Training
 from dlapp.training.compiling import loss_and_metric, optimizer
 
 # float32 against float64: 7 digits, of which sums of some tens of products about 1 leave 6
-CLOSE = {"rtol": 1e-5, "atol": 1e-5}
+CLOSE: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-5}
 M, FEATURES, CLASSES = 12, 5, 3
 NUMBER = {"classes": 1, "classifier_activation": None}
 YES_OR_NO = {"classes": 1, "classifier_activation": "sigmoid"}
@@ -58,11 +60,18 @@ def data(output):
     return x, numbers, numbers[np.newaxis]
 
 
-def cost_and_gradients(model, x, targets, output):
+def cost_and_gradients(model, x, targets, output, run=lambda step: step):
+    """In training; ``tf.function`` for ``run`` computes in a graph as ``model.fit`` does."""
     loss, _ = loss_and_metric(model, "regression" if output == "linear" else "classification")
-    with tf.GradientTape() as tape:
-        value = loss(targets, model(x.T, training=True)) + sum(model.losses)
-    return float(value), tape.gradient(value, model.trainable_variables)
+
+    @run
+    def step():
+        with tf.GradientTape() as tape:
+            value = loss(targets, model(x.T, training=True)) + sum(model.losses)
+        return value, tape.gradient(value, model.trainable_variables)
+
+    value, gradients = step()
+    return float(value), gradients
 
 
 def assert_same(found, expected):
@@ -71,13 +80,14 @@ def assert_same(found, expected):
             np.testing.assert_allclose(array, wanted, **CLOSE)
 
 
+@pytest.mark.parametrize("run", [lambda step: step, tf.function], ids=["eager", "graph"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_outputs_cost_and_every_gradient(name):
+def test_outputs_cost_and_every_gradient(name, run):
     model, parameters, hidden, output = build(name)
     x, targets, y = data(output)
     a, caches = course.forward(x, parameters, hidden, output)
     np.testing.assert_allclose(model(x.T).numpy().T, a, **CLOSE)
-    value, gradients = cost_and_gradients(model, x, targets, output)
+    value, gradients = cost_and_gradients(model, x, targets, output, run)
     factor = 2 if output == "linear" else 1  # Keras's mean squared error has no half
     assert value == pytest.approx(factor * course.cost(a, y, output), rel=1e-5)
     expected = course.backward(a, y, caches, parameters, hidden)
@@ -99,10 +109,28 @@ def test_logits_have_the_cost_and_the_gradients_of_probabilities(name):
     model, parameters, hidden, output = build(name, classifier_activation=None)
     x, targets, y = data(output)
     a, caches = course.forward(x, parameters, hidden, output)
-    np.testing.assert_allclose(model(x.T).numpy().T, caches[-1][1] if hidden else a, **CLOSE)
+    np.testing.assert_allclose(model(x.T).numpy().T, caches[-1][1], **CLOSE)
     value, gradients = cost_and_gradients(model, x, targets, output)
     assert value == pytest.approx(course.cost(a, y, output), rel=1e-5)
     assert_same(gradients, course.backward(a, y, caches, parameters, hidden))
+
+
+@pytest.mark.parametrize("run", [lambda step: step, tf.function], ids=["eager", "graph"])
+@pytest.mark.parametrize("options", [{}, {"classifier_activation": None}], ids=["probabilities", "logits"])
+@pytest.mark.parametrize(
+    ("name", "z", "label"), [("logistic unit", [20.0], 0), ("softmax regression", [20.0, 0.0, 0.0], 2)], ids=["2", "3"]
+)
+def test_a_sure_mistake_costs_what_it_should(name, z, label, options, run):
+    # in float32 sigmoid(20) is 1, and 1 - 1 has no logarithm: Keras looks behind the activation for the logits
+    model, _, _, output = build(name, **options)
+    model.set_weights([np.zeros((FEATURES, len(z))), np.array(z)])
+    parameters, x = in_columns(model.trainable_weights), np.ones((FEATURES, 1))
+    y = np.array([[label]]) if output == "sigmoid" else np.eye(CLASSES)[:, [label]]
+    a, caches = course.forward(x, parameters, "relu", output)
+    value, gradients = cost_and_gradients(model, x, np.array([label]), output, run)
+    assert course.cost(a, y, output) == pytest.approx(20, rel=1e-5)  # log(1 + exp(20)), or log(2 + exp(20))
+    assert value == pytest.approx(20, rel=1e-5)
+    assert_same(gradients, course.backward(a, y, caches, parameters, "relu"))
 
 
 @pytest.mark.parametrize(("lambda1", "lambda2"), [(0.0, 0.7), (0.7, 0.0), (0.3, 0.5)], ids=["L2", "L1", "both"])
@@ -219,9 +247,10 @@ def test_weights_after_steps(rule, epsilon, steps):
     # beta, beta_1, beta_2 and the first epsilon are what the recipe has by default
     options = {} if epsilon in (None, 1e-7) else {"epsilon": epsilon}
     found, start = trained(rule.__name__, rate, steps, **options)
-    expected, history = course.train(*start, update, steps)
-    smallest = min(np.abs(array).min() for step in history for layer in step for array in layer)
-    assert smallest > 1e-4, "RMSprop and Adam divide by the gradient: 1e-8 of rounding must stay 1e-4 of it"
+    expected, gradients = course.train(*start, update, steps)
+    # RMSprop and Adam divide by the root of the mean square, which the first step bounds from below: rounding of
+    # 1e-8 then moves a weight by at most ALPHA x 1e-4
+    assert min(np.abs(array).min() for layer in gradients[0] for array in layer) > 1e-4
     assert_same(found, expected)
 
 

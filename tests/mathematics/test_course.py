@@ -1,5 +1,7 @@
 """The NumPy calculation itself: its gradients are those of its costs, its updates what one can work out by hand."""
 
+import itertools
+
 import course
 import numpy as np
 import pytest
@@ -21,8 +23,7 @@ def network(units, output, outputs):
     random = np.random.default_rng(0)
     widths = [FEATURES, *units, outputs]
     parameters = [
-        (random.normal(0, 0.7, (n, before)), random.normal(0, 0.7, (n, 1)))
-        for before, n in zip(widths, widths[1:], strict=False)
+        (random.normal(0, 0.7, (n, before)), random.normal(0, 0.7, (n, 1))) for before, n in itertools.pairwise(widths)
     ]
     x = random.normal(size=(FEATURES, M))
     labels = np.arange(M) % max(outputs, 2)
