@@ -9,13 +9,14 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.benchmarks import commands, reading, tables, training
+from tests.benchmarks import checking, commands, reading, tables, training
 
 BENCHMARKS: dict[str, Callable[[Path], None]] = {
     "commands": commands.run,
     "reading": reading.run,
     "training": training.run,
     "tables": tables.run,
+    "checking": checking.run,
 }
 
 
