@@ -57,7 +57,10 @@ def command(
             columns=signature.preprocessing.columns or None,
         )
     if found.task != signature.task:
-        raise SourceError(f"{found.source} is a {found.task}; {folder.path} was trained for {signature.task}.")
+        raise SourceError(
+            f"{found.source} is a {found.task}; {folder.path} was trained for {signature.task}. "
+            f"Of a CSV file, &task={signature.task} says which."
+        )
     if split is None:
         split = Split.all if data is not None and "test" not in found.own_splits else Split.test
     splits = found.splits()

@@ -53,7 +53,7 @@ def load(
         UnknownName: the scheme is unknown.
         SourceError: the source cannot be read or does not hold what it should.
     """
-    loaded = read(source, channels=channels)
+    loaded = read(source, channels=channels, columns=columns)
     if not own:
         loaded = loaded._replace(parts={"train": join(list(loaded.parts.values()))})
     data = split(source, loaded, dev=dev, test=test, seed=seed)
@@ -67,12 +67,18 @@ def load(
     return dataclasses.replace(data, **parts)
 
 
-def read(source: str, *, channels: int | None = None, unreadable: list[str] | None = None) -> Loaded:
+def read(
+    source: str,
+    *,
+    channels: int | None = None,
+    columns: Sequence[Column] | None = None,
+    unreadable: list[str] | None = None,
+) -> Loaded:
     """What a source holds, in the splits that it brings itself, none of them drawn.
 
     Args:
         source: as for :func:`load`.
-        channels: as for :func:`load`.
+        channels, columns: as for :func:`load`.
         unreadable: takes the reasons why files cannot be used, which are then left out; without it they are
             an error.
 
@@ -84,6 +90,8 @@ def read(source: str, *, channels: int | None = None, unreadable: list[str] | No
     module = importlib.import_module(f"dlapp.data.{SOURCES[scheme][0]}")
     if scheme == "folder":
         return module.load(rest, channels=channels, unreadable=unreadable)
+    if scheme == "csv":
+        return module.load(rest, known=columns)
     return module.load(scheme if SOURCES[scheme][0] == "embedded" else rest)
 
 

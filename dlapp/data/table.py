@@ -45,7 +45,7 @@ class _Options:
     header: bool | None = None
 
 
-def load(rest: str) -> Loaded:
+def load(rest: str, *, known: Sequence[Column] | None = None) -> Loaded:
     """Reads ``FILE?target=COLUMN``; more options follow with ``&``.
 
     ``task`` (classification or regression) overrides what is inferred from the target: text is a
@@ -56,7 +56,7 @@ def load(rest: str) -> Loaded:
     ``column1``, ``column2``, ...; the last is also ``-1``.
 
     A text column that tells rows apart instead of kinds, and a column that counts the rows, are left
-    out, and a note says so.
+    out, and a note says so; but where ``known`` says which columns a model takes, these are read and no others.
 
     Raises:
         SourceError: the file cannot be read, or a column does not hold what it should.
@@ -83,8 +83,11 @@ def load(rest: str) -> Loaded:
         if absent:
             raise SourceError(f"{table.path} lacks the column {absent[0]!r}, which other splits have ({name}).")
     rows = _rows(tables, options)
-    columns, left_out = _columns(tables, names, options)
-    notes += left_out
+    if known is None:
+        columns, left_out = _columns(tables, names, options)
+        notes += left_out
+    else:
+        columns = _known_columns(tables, names, known)
     if not columns:
         raise SourceError(f"{file} has no column left but the target {target!r}. " + "; ".join(notes))
     task, targets, note = _targets(tables, target, options.task)
@@ -219,6 +222,21 @@ def _columns(
                 continue
         columns.append(Column(name, categories))
     return tuple(columns), notes
+
+
+def _known_columns(tables: Mapping[str, Table], names: Sequence[str], known: Sequence[Column]) -> tuple[Column, ...]:
+    columns: list[Column] = []
+    for column in known:
+        if column.name not in names:
+            path = next(iter(tables.values())).path
+            raise SourceError(f"{path}: the column {column.name!r} is missing; there are {', '.join(names)}.")
+        if column.categories is None:
+            _check_numbers(tables, column.name)
+            columns.append(Column(column.name))
+        else:
+            cells = {cell for table in tables.values() for cell in table.column(column.name)}
+            columns.append(Column(column.name, tuple(sorted(cell for cell in cells if not is_missing(cell)))))
+    return tuple(columns)
 
 
 def _counts(table: Table, name: str) -> bool:

@@ -83,7 +83,26 @@ def test_another_source_is_written_in_the_code_of_the_model(tmp_path):
     np.testing.assert_array_equal(load(other, columns=trained.train.columns).dev.inputs[:, 0], [1, -1] * 4)
     np.testing.assert_array_equal(load(other).dev.inputs[:, 0], [1, 0] * 4)
     (tmp_path / "a" / "other.csv").write_text("shade,y\n" + "red,u\nblue,v\n" * 20)
-    with pytest.raises(
-        SourceError, match=r"csv:.*other\.csv\?target=y: the column 'colour' is missing; there are shade"
-    ):
+    with pytest.raises(SourceError, match=r"other\.csv: the column 'colour' is missing; there are shade"):
         load(f"csv:{tmp_path / 'a' / 'other.csv'}?target=y", columns=trained.train.columns)
+
+
+def test_a_model_s_columns_are_read_whatever_another_table_looks_like(tmp_path):
+    def write(name, rows):
+        (tmp_path / name).write_text("id,size,town,y\n" + "\n".join(rows) + "\n")
+
+    write("train.csv", [f"{7 * n % 60},{n % 7},{'abc'[n % 3]},{n % 2}" for n in range(60)])
+    known = load(f"csv:{tmp_path / 'train.csv'}?target=y").train.columns
+    assert [column.name for column in known] == ["id", "size", "town"]
+    # here id counts the rows, size is empty and each town is another
+    write("few.csv", [f"{n},,{'abcdefghijklmnopqrstuvwxyz'[n]},{n % 2}" for n in range(24)])
+    found = load(f"csv:{tmp_path / 'few.csv'}?target=y", columns=known)
+    assert found.train.columns == known
+    rows = np.concatenate([part.inputs for part in found.splits().values()])
+    assert np.isnan(rows[:, 1]).all()
+    assert sorted(rows[:, 2].tolist()) == [-1.0] * 21 + [0.0, 1.0, 2.0]
+
+
+def test_an_embedded_table_lacks_the_columns_of_another():
+    with pytest.raises(SourceError, match="iris: the column 'alcohol' is missing; there are sepal"):
+        load("iris", columns=load("wine").train.columns)
