@@ -5,6 +5,7 @@ transparent drawing means the same to both.
 """
 
 import dataclasses
+import os
 import struct
 import warnings
 from collections.abc import Sequence
@@ -46,11 +47,12 @@ def name_some(reasons: Sequence[str]) -> str:
 
 def below(folder: Path) -> list[Path]:
     """The files in a folder, at any depth, whose suffix is that of a picture; nothing hidden."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+    found: list[Path] = []
+    ends = tuple(SUFFIXES)
+    for top, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(top, name) for name in files if name.lower().endswith(ends) and not name.startswith(".")]
+    return sorted(found)
 
 
 @dataclasses.dataclass(frozen=True)

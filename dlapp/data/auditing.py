@@ -1,18 +1,18 @@
 """One pass over raw examples that finds what an audit has to know of each."""
 
 import dataclasses
+import functools
 import hashlib
-import os
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from PIL import Image
 
+from dlapp import pictures
 from dlapp.data.examples import Examples
+from dlapp.data.parallel import map_files
 from dlapp.errors import UnreadablePicture
 
 SIDE = 16  # of a thumbnail
-_CHUNK = 64  # examples a task
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,28 +38,23 @@ class Facts:
 
 
 def gather(examples: Examples) -> Facts:
-    """Reads every example once, pictures in parallel."""
+    """Reads every example once, files in parallel."""
     if examples.channels == 0:
         return _of_rows(examples)
+    if examples.are_files:
+        looked = map_files(functools.partial(_look_at_file, channels=examples.channels), examples.inputs.tolist())
+    else:
+        looked = [_look_at(picture) for picture in examples.inputs]
     count = len(examples)
     hashes = np.full(count, "", dtype="U32")
     small = np.zeros((count, SIDE, SIDE, examples.channels), np.uint8)
     sizes = np.zeros((count, 2), np.int32)
     errors: dict[int, str] = {}
-
-    def look(begin: int) -> None:
-        for index in range(begin, min(begin + _CHUNK, count)):
-            try:
-                picture = examples.read(index)
-            except UnreadablePicture as error:
-                errors[index] = str(error)
-                continue
-            sizes[index] = picture.shape[:2]
-            hashes[index] = hash_array(picture)
-            small[index] = _shrink(picture)
-
-    with ThreadPoolExecutor(os.cpu_count()) as threads:  # Pillow decodes and resizes outside of Python's lock
-        list(threads.map(look, range(0, count, _CHUNK)))
+    for index, found in enumerate(looked):
+        if isinstance(found, str):
+            errors[index] = found
+        else:
+            hashes[index], small[index], sizes[index] = found
     colours = small[..., :3].astype(np.float32)  # without transparency
     thumbnails = colours.mean(axis=3).reshape(count, -1)
     return Facts(
@@ -69,7 +64,7 @@ def gather(examples: Examples) -> Facts:
         thumbnails.std(axis=1),
         np.broadcast_to(colours.mean(axis=(1, 2)), (count, 3)),
         sizes,
-        dict(sorted(errors.items())),
+        errors,
     )
 
 
@@ -78,6 +73,19 @@ def hash_array(array: np.ndarray) -> str:
     digest = hashlib.blake2b(f"{array.dtype}{array.shape}".encode(), digest_size=16)
     digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
+
+
+def _look_at_file(path: str, channels: int) -> tuple[str, np.ndarray, tuple[int, int]] | str:
+    """As :func:`_look_at`; or why the picture cannot be read."""
+    try:
+        return _look_at(pictures.read(path, channels))
+    except UnreadablePicture as error:
+        return str(error)
+
+
+def _look_at(picture: np.ndarray) -> tuple[str, np.ndarray, tuple[int, int]]:
+    """The hash of a picture, its thumbnail, its height and width."""
+    return hash_array(picture), _shrink(picture), (picture.shape[0], picture.shape[1])
 
 
 def _shrink(picture: np.ndarray) -> np.ndarray:

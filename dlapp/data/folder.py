@@ -5,15 +5,14 @@ may be far larger than memory.
 """
 
 import hashlib
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 from dlapp import pictures
 from dlapp.data.examples import Examples, Loaded
+from dlapp.data.parallel import map_files
 from dlapp.errors import SourceError, UnreadablePicture
 from dlapp.files import sha256
 
@@ -95,19 +94,21 @@ def _read_headers(
 ) -> Loaded:
     digest = hashlib.sha256()
     unreadable: list[str] = []
-    listed: dict[str, tuple[list[Path], list[int], list[pictures.Header]]] = {}
-    for split, classes in by_split.items():
-        listed[split] = ([], [], [])
-        for label, files in classes.items():
-            with ThreadPoolExecutor(os.cpu_count()) as threads:
-                looked_at = list(threads.map(_look_at, files))
-            for path, (header, content) in zip(files, looked_at, strict=True):
-                if header is None:
-                    unreadable.append(content)
-                    continue
-                digest.update(f"{path.relative_to(root).as_posix()} {content}\n".encode())
-                for column, value in zip(listed[split], (path, labels.index(label), header), strict=True):
-                    column.append(value)  # pyright: ignore[reportArgumentType]
+    listed: dict[str, tuple[list[Path], list[int], list[pictures.Header]]] = {split: ([], [], []) for split in by_split}
+    every = [
+        (split, labels.index(label), path)
+        for split, classes in by_split.items()
+        for label, files in classes.items()
+        for path in files
+    ]
+    looked_at = map_files(_look_at, [path for _, _, path in every])
+    for (split, label, path), (header, content) in zip(every, looked_at, strict=True):
+        if header is None:
+            unreadable.append(content)
+            continue
+        digest.update(f"{path.relative_to(root).as_posix()} {content}\n".encode())
+        for column, value in zip(listed[split], (path, label, header), strict=True):
+            column.append(value)  # pyright: ignore[reportArgumentType]
     if tolerated is not None:
         tolerated += unreadable
     elif unreadable:
