@@ -41,7 +41,6 @@ def report(
     from dlapp.reporting.report import write_report
     from dlapp.training.callbacks import read_history
 
-    find = _mistakes_of_classes if data.task == "classification" else _mistakes_of_values
     write_report(
         folder.report,
         title=folder.path.name,
@@ -52,7 +51,7 @@ def report(
         labels=data.labels,
         target=data.target,
         test=(data.test.targets, answers["test"]),
-        mistakes=find(data, answers["test"]),
+        mistakes=_mistakes(data, answers["test"]),
         diagnosis=diagnosis,
     )
 
@@ -76,37 +75,27 @@ def describe_row(examples: "Examples", index: int) -> str:
     return ", ".join(cells)
 
 
-def _mistakes_of_classes(data: "Data", probabilities: "np.ndarray") -> list:
-    from dlapp.evaluation import worst_mistakes
+def _mistakes(data: "Data", answers: "np.ndarray") -> list:
+    """The worst mistakes on test, of probabilities or of values."""
+    from dlapp.evaluation import worst_mistakes, worst_values
     from dlapp.reporting.report import Mistake
 
-    mistakes = []
-    for index in worst_mistakes(data.test.targets, probabilities, _MISTAKES).tolist():
-        row = probabilities[index]
-        true = data.test.targets[index]
-        mistakes.append(
-            Mistake(
-                where=name_example(data.test, index, "test"),
-                picture=data.test.read(index) if data.channels else None,
-                true=f"{data.labels[true]} ({row[true]:.3f})",
-                predicted=f"{data.labels[row.argmax()]} ({row.max():.3f})",
-                details=describe_row(data.test, index),
-            )
-        )
-    return mistakes
-
-
-def _mistakes_of_values(data: "Data", values: "np.ndarray") -> list:
-    from dlapp.evaluation import worst_values
-    from dlapp.reporting.report import Mistake
-
+    test = data.test
+    told: dict[int, tuple[str, str]] = {}
+    if data.task == "classification":
+        for index in worst_mistakes(test.targets, answers, _MISTAKES).tolist():
+            row, true = answers[index], test.targets[index]
+            told[index] = f"{data.labels[true]} ({row[true]:.3f})", f"{data.labels[row.argmax()]} ({row.max():.3f})"
+    else:
+        for index in worst_values(test.targets, answers[:, 0], _MISTAKES).tolist():
+            told[index] = f"{test.targets[index]:.6g}", f"{answers[index, 0]:.6g}"
     return [
         Mistake(
-            where=name_example(data.test, index, "test"),
-            picture=data.test.read(index) if data.channels else None,
-            true=f"{data.test.targets[index]:.6g}",
-            predicted=f"{values[index, 0]:.6g}",
-            details=describe_row(data.test, index),
+            where=name_example(test, index, "test"),
+            picture=test.read(index) if data.channels else None,
+            true=true,
+            predicted=predicted,
+            details=describe_row(test, index),
         )
-        for index in worst_values(data.test.targets, values[:, 0], _MISTAKES).tolist()
+        for index, (true, predicted) in told.items()
     ]

@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
 from dlapp.files import replacing
 
 TRAIN, DEV, BEST = "#2f6fb0", "#d1662c", "#8a8f98"
-_STYLE: Any = {
+STYLE: Any = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -34,7 +34,7 @@ def curves(history: Sequence[dict[str, float]], metric: str) -> str:
     """Loss and another metric of train and dev against the epoch; the best epoch is marked."""
     epochs = [row["epoch"] for row in history]
     best = min(history, key=lambda row: row["dev_loss"])["epoch"]
-    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": "curves"}):  # ids are unique on the page, and repeat
+    with matplotlib.rc_context(STYLE | {"svg.hashsalt": "curves"}):  # ids are unique on the page, and repeat
         figure = matplotlib.figure.Figure(figsize=(9.6, 3.3), layout="constrained")
         for axes, name in zip(figure.subplots(1, 2), ("loss", metric), strict=True):
             marker = "o" if len(epochs) == 1 else None
@@ -53,7 +53,7 @@ def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> str:
     counts = np.array(matrix)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = min(max(3.2, 0.5 * len(labels) + 1.2), 12)
-    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": "confusion", "axes.grid": False}):
+    with matplotlib.rc_context(STYLE | {"svg.hashsalt": "confusion", "axes.grid": False}):
         figure = matplotlib.figure.Figure(figsize=(side, side), layout="constrained")
         axes = figure.subplots()
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -68,7 +68,7 @@ def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> str:
 
 def scatter(targets: np.ndarray, values: np.ndarray, name: str) -> str:
     """Predicted against true values of a regression, with the line on which both are equal."""
-    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": "scatter"}):
+    with matplotlib.rc_context(STYLE | {"svg.hashsalt": "scatter"}):
         figure = matplotlib.figure.Figure(figsize=(5.2, 5.2), layout="constrained")
         axes = figure.subplots()
         ends = [float(min(targets.min(), values.min())), float(max(targets.max(), values.max()))]
@@ -87,7 +87,7 @@ def errors(found: Mapping[str, Mapping[str, float]], bayes_error: float, *, perc
         percent: whether errors are shares.
     """
     factor = 100 if percent else 1
-    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": "errors"}):
+    with matplotlib.rc_context(STYLE | {"svg.hashsalt": "errors"}):
         figure = matplotlib.figure.Figure(figsize=(8.4, 0.5 * len(found) + 1.1), layout="constrained")
         axes = figure.subplots()
         for row, (name, error) in enumerate(found.items()):
@@ -105,7 +105,7 @@ def learning_curve(curve: Mapping[str, Any], *, percent: bool) -> str:
     """Errors on train and dev against the number of examples, with bands of the seeds, and what twice as many bring."""
     factor = 100 if percent else 1
     sizes = curve["sizes"]
-    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": "learning curve"}):
+    with matplotlib.rc_context(STYLE | {"svg.hashsalt": "learning curve"}):
         figure = matplotlib.figure.Figure(figsize=(8.4, 3.8), layout="constrained")
         axes = figure.subplots()
         for name, color in (("train", TRAIN), ("dev", DEV)):
@@ -136,7 +136,7 @@ def learning_curve(curve: Mapping[str, Any], *, percent: bool) -> str:
 
 def write_rate_test(path: Path, rates: Sequence[float], losses: Sequence[float], suggestion: float) -> None:
     """Draws the loss against the learning rate of a range test, with the suggested rate, into a PNG file."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = matplotlib.figure.Figure(figsize=(6.4, 4.0), layout="constrained")
         axes = figure.subplots()
         axes.plot(rates, losses, color=TRAIN)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import matplotlib.figure
@@ -10,17 +9,8 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from dlapp.files import replacing
-from dlapp.reporting.plots import BEST, DEV, TRAIN
+from dlapp.reporting.plots import BEST, DEV, STYLE, TRAIN
 
-_STYLE: Any = {
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#8a8f98",
-    "axes.grid": True,
-    "grid.color": "#e6e8ec",
-    "axes.axisbelow": True,
-}
 _LOG_FROM = 10.0  # the largest loss so many times the lowest: a linear axis would show the largest alone
 
 
@@ -36,7 +26,7 @@ def write_history(path: Path, values: Sequence[float | None], states: Sequence[s
     losses = np.array([np.nan if value is None else value for value in values], np.float64)
     complete = np.array([state == "complete" for state in states], bool) & np.isfinite(losses)
     pruned = ~complete & np.isfinite(losses)
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = matplotlib.figure.Figure(figsize=(7.2, 4.0), layout="constrained")
         axes = figure.subplots()
         if complete.any():
@@ -73,7 +63,7 @@ def write_importance(path: Path, importances: Mapping[str, float]) -> None:
         importances: shares that sum to 1; empty where there were too few trials, which the picture then says.
     """
     ordered = sorted(importances.items(), key=lambda item: item[1])
-    with matplotlib.rc_context(_STYLE | {"axes.grid.axis": "x"}):
+    with matplotlib.rc_context(STYLE | {"axes.grid.axis": "x"}):
         figure = matplotlib.figure.Figure(figsize=(7.2, 1.4 + 0.42 * max(len(ordered), 2)), layout="constrained")
         axes = figure.subplots()
         if ordered:
