@@ -1,20 +1,11 @@
 """``dlapp check``: what is wrong with the data, before there is any model."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from dlapp.data import Examples
-    from dlapp.data.auditing import Facts
-    from dlapp.data.examples import Loaded
-    from dlapp.evaluation.duplicates import Group
-
 _SHOWN = 20  # of each list, on the terminal
-_LEAST, _FEW = 3, 10  # examples of a class
-_COINCIDE = 0.01  # of the rows repeat others of their split
-_UNBALANCED = 10  # times as many of the largest class as of the smallest
 
 
 def command(
@@ -23,6 +14,7 @@ def command(
 ) -> None:
     """Audits a source: counts, balance, unreadable items, duplicates, leaks; exit status 1 for a problem."""
     from dlapp.cli.console import print_json
+    from dlapp.data.auditing import audit
 
     found = audit(source)
     problems = any(line["verdict"] == "problem" for line in found["verdicts"])
@@ -34,213 +26,6 @@ def command(
         print(f"Next: {following}")
     if problems:
         raise typer.Exit(1)
-
-
-def audit(source: str) -> dict[str, Any]:
-    """Everything that can be said of a source without a model, ready for JSON.
-
-    ``verdicts`` is a list of lines with a verdict: ``ok``, ``note`` or ``problem``.
-    """
-    from dlapp.data.auditing import gather
-    from dlapp.data.sources import read
-    from dlapp.evaluation.duplicates import find_repeats
-
-    unreadable: list[str] = []
-    loaded = read(source, unreadable=unreadable)
-    parts = dict(loaded.parts) if len(loaded.parts) > 1 else {"all": next(iter(loaded.parts.values()))}
-    facts = {name: gather(part) for name, part in parts.items()}
-    unreadable += [reason for found in facts.values() for reason in found.errors.values()]
-    groups = find_repeats(
-        {name: found.hashes for name, found in facts.items()},
-        {name: found.thumbnails for name, found in facts.items()},
-        {name: part.targets for name, part in parts.items()},
-    )
-    counts = {name: len(part) for name, part in parts.items()}
-    verdicts = [
-        _line("ok", f"{sum(counts.values()):,} examples: " + ", ".join(f"{n} {c:,}" for n, c in counts.items()))
-    ]
-    verdicts += [_line("note", note) for note in loaded.notes]
-    classes = _count_classes(loaded, parts)
-    verdicts += _judge_balance(classes, parts) if loaded.task == "classification" else _judge_target(loaded, parts)
-    pictures = _measure_pictures(facts, parts)
-    columns = _measure_columns(parts)
-    verdicts += _judge_columns(columns)
-    if unreadable:
-        verdicts.append(
-            _line("problem", f"{len(unreadable):,} files cannot be read: repair or remove them", unreadable)
-        )
-    elif pictures:
-        verdicts.append(_line("ok", "every picture can be read"))
-    verdicts += judge_repeats(groups, parts, loaded.labels)
-    return {
-        "source": source,
-        "task": loaded.task,
-        "examples": counts,
-        "classes": classes,
-        "pictures": pictures,
-        "columns": columns,
-        "unreadable": unreadable,
-        "repeats": [
-            {
-                "exact": group.exact,
-                "leaks": group.leaks,
-                "contradicts": group.contradicts,
-                "members": name_members(group, parts, loaded.labels),
-            }
-            for group in groups
-        ],
-        "verdicts": verdicts,
-    }
-
-
-def judge_repeats(
-    groups: "Sequence[Group]", parts: "Mapping[str, Examples]", labels: Sequence[str]
-) -> list[dict[str, Any]]:
-    """Lines on leaks between splits, contradictory labels and duplicates within a split."""
-    told = {id(group): " = ".join(name_members(group, parts, labels)[:4]) for group in groups}
-    rows = next(iter(parts.values())).channels == 0
-    within = [group for group in groups if not group.leaks and not group.contradicts]
-    more = sum(len(group.members) - 1 for group in within)
-    # rows of few different values coincide by chance, pictures do not
-    coincide = rows and more > _COINCIDE * sum(map(len, parts.values()))
-    lines = []
-    leaks = [group for group in groups if group.leaks]
-    if leaks:
-        text = f"{len(leaks):,} groups of the same or nearly the same examples lie in more than one split"
-        lines.append(_line("note" if coincide else "problem", text, [told[id(group)] for group in leaks]))
-    contradictions = [group for group in groups if group.contradicts and group.exact and labels]
-    if contradictions:
-        text = f"{len(contradictions):,} groups of the same examples have different labels"
-        lines.append(_line("note" if coincide else "problem", text, [told[id(group)] for group in contradictions]))
-    doubtful = [group for group in groups if group.contradicts and not group.exact and labels]
-    if doubtful:
-        text = f"{len(doubtful):,} groups of nearly the same pictures have different labels"
-        lines.append(_line("note", text, [told[id(group)] for group in doubtful]))
-    if within:
-        text = f"{more:,} examples repeat others" if more > 1 else "1 example repeats another"
-        if "all" in parts:
-            text += "; splits drawn from them would have some on both sides"
-        lines.append(_line("note", text, [told[id(group)] for group in within]))
-    if not groups:
-        lines.append(_line("ok", "no example is there twice" if rows else "no picture is there twice, or nearly"))
-    return lines
-
-
-def name_members(group: "Group", parts: "Mapping[str, Examples]", labels: Sequence[str]) -> list[str]:
-    """The examples of a group, with their labels where those differ."""
-    from dlapp.cli.reports import name_example
-
-    names = []
-    for split, index in group.members:
-        label = f" ({labels[parts[split].targets[index]]})" if group.contradicts and labels else ""
-        names.append(name_example(parts[split], index, split) + label)
-    return names
-
-
-def _line(verdict: str, text: str, details: Sequence[str] = ()) -> dict[str, Any]:
-    return {"verdict": verdict, "text": text, "details": list(details)}
-
-
-def _count_classes(loaded: "Loaded", parts: "Mapping[str, Examples]") -> dict[str, dict[str, int]]:
-    import numpy as np
-
-    counts = (
-        {name: np.bincount(part.targets, minlength=len(loaded.labels)) for name, part in parts.items()}
-        if loaded.labels
-        else {}
-    )
-    return {label: {name: int(count[k]) for name, count in counts.items()} for k, label in enumerate(loaded.labels)}
-
-
-def _judge_balance(classes: Mapping[str, Mapping[str, int]], parts: "Mapping[str, Examples]") -> list[dict[str, Any]]:
-    lines = []
-    totals = {label: sum(counts.values()) for label, counts in classes.items()}
-    if len(classes) < 2:
-        return [_line("problem", f"one class ({', '.join(classes) or 'none'}); a classifier needs at least 2")]
-    for name in parts:
-        absent = [label for label, counts in classes.items() if not counts[name]]
-        if absent:
-            lines.append(_line("note", f"{name} has no example of {', '.join(absent[:5])}"))
-    if len(parts) == 1:
-        rare = [f"{label} {total}" for label, total in totals.items() if total < _LEAST]
-        if rare:
-            text = f"splits cannot be drawn: a class needs {_LEAST} examples, one for each; there are {', '.join(rare)}"
-            lines.append(_line("problem", text))
-    few = [label for label, total in totals.items() if _LEAST <= total < _FEW]
-    if few:
-        lines.append(_line("note", f"fewer than {_FEW} examples of {', '.join(few[:5])}"))
-    least, most = min(totals, key=lambda k: totals[k]), max(totals, key=lambda k: totals[k])
-    ratio = totals[most] / max(totals[least], 1)
-    told = f"{len(classes)} classes; {most} has {totals[most]:,} examples, {least} {totals[least]:,}"
-    if ratio == 1:
-        told = f"{len(classes)} classes of {totals[least]:,} examples each"
-    if ratio >= _UNBALANCED:
-        lines.append(_line("note", f"{told}: unbalanced, consider training.class_weights=balanced"))
-    else:
-        lines.append(_line("ok", told))
-    return lines
-
-
-def _judge_target(loaded: "Loaded", parts: "Mapping[str, Examples]") -> list[dict[str, Any]]:
-    import numpy as np
-
-    targets = np.concatenate([part.targets for part in parts.values()])
-    told = f"{loaded.target}: {targets.min():.6g} to {targets.max():.6g}, median {np.median(targets):.6g}"
-    return [_line("ok", told)]
-
-
-def _measure_pictures(facts: "Mapping[str, Facts]", parts: "Mapping[str, Examples]") -> dict[str, Any]:
-    import numpy as np
-
-    first = next(iter(parts.values()))
-    sizes = np.concatenate([found.sizes for found in facts.values()])
-    sizes = sizes[sizes.min(axis=1) > 0]
-    if not first.channels or not len(sizes):
-        return {}
-    return {
-        "channels": first.channels,
-        **{
-            name: {"min": int(values.min()), "median": float(np.median(values)), "max": int(values.max())}
-            for name, values in (("height", sizes[:, 0]), ("width", sizes[:, 1]))
-        },
-    }
-
-
-def _measure_columns(parts: "Mapping[str, Examples]") -> list[dict[str, Any]]:
-    import numpy as np
-
-    first = next(iter(parts.values()))
-    if first.channels:
-        return []
-    rows = np.concatenate([part.inputs for part in parts.values()]).astype(np.float64)
-    names = [column.name for column in first.columns] or [f"column{k + 1}" for k in range(rows.shape[1])]
-    found = []
-    for place, name in enumerate(names):
-        cells = rows[:, place]
-        present = cells[~np.isnan(cells)]
-        entry: dict[str, Any] = {"name": name, "missing": 1 - len(present) / len(cells)}
-        if first.columns and first.columns[place].categories is not None:
-            entry["categories"] = len(np.unique(present))
-        elif len(present):
-            entry |= {"min": float(present.min()), "mean": float(present.mean()), "max": float(present.max())}
-        entry["constant"] = len(np.unique(present)) < 2
-        found.append(entry)
-    return found
-
-
-def _judge_columns(columns: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    if not columns:
-        return []
-    lines = [_line("ok", f"{len(columns)} columns")]
-    constant = [column["name"] for column in columns if column["constant"]]
-    if constant:
-        lines.append(_line("note", f"the same in every row, so of no use: {', '.join(constant[:_SHOWN])}"))
-    missing = [f"{column['name']} {100 * column['missing']:.1f} %" for column in columns if column["missing"]]
-    if missing:
-        lines.append(_line("note", f"cells are missing in {len(missing)} columns", missing))
-    else:
-        lines.append(_line("ok", "no cell is missing"))
-    return lines
 
 
 def _print(found: Mapping[str, Any]) -> None:

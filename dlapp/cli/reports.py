@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-    from dlapp.data import Data, Examples
+    from dlapp.data import Data
     from dlapp.training.model_folder import ModelFolder
 
 _MISTAKES = 16
-_COLUMNS = 6  # of a row, in words
 
 
 def tell_scores(scores: Mapping[str, Any]) -> str:
@@ -56,25 +55,6 @@ def report(
     )
 
 
-def name_example(examples: "Examples", index: int, split: str) -> str:
-    """The file of an example, or which of its split it is."""
-    return str(examples.inputs[index]) if examples.are_files else f"{split} example {index}"
-
-
-def describe_row(examples: "Examples", index: int) -> str:
-    """The first cells of a row of a table, with the names of their columns; nothing for pictures."""
-    cells = []
-    for column, value in list(zip(examples.columns, examples.inputs[index], strict=False))[:_COLUMNS]:
-        if value != value:  # NaN
-            told = "missing"
-        elif column.categories is None:
-            told = f"{value:.6g}"
-        else:
-            told = column.categories[int(value)] if value >= 0 else "some other value"
-        cells.append(f"{column.name} {told}")
-    return ", ".join(cells)
-
-
 def _mistakes(data: "Data", answers: "np.ndarray") -> list:
     """The worst mistakes on test, of probabilities or of values."""
     from dlapp.evaluation import worst_mistakes, worst_values
@@ -91,11 +71,11 @@ def _mistakes(data: "Data", answers: "np.ndarray") -> list:
             told[index] = f"{test.targets[index]:.6g}", f"{answers[index, 0]:.6g}"
     return [
         Mistake(
-            where=name_example(test, index, "test"),
+            where=test.name(index, "test"),
             picture=test.read(index) if data.channels else None,
             true=true,
             predicted=predicted,
-            details=describe_row(test, index),
+            details=test.describe(index),
         )
         for index, (true, predicted) in told.items()
     ]

@@ -1,109 +1,209 @@
-"""One pass over raw examples that finds what an audit has to know of each."""
+"""What is wrong with the data, before there is any model."""
 
-import dataclasses
-import functools
-import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from dlapp import pictures
-from dlapp.data.examples import Examples
-from dlapp.data.parallel import map_files
-from dlapp.errors import UnreadablePicture
+from dlapp.data.duplicates import Group, find_repeats
+from dlapp.data.examples import Examples, Loaded
+from dlapp.data.facts import Facts, gather
+from dlapp.data.sources import read
 
-SIDE = 16  # of a thumbnail
+_SHOWN = 20  # constant columns
+_LEAST, _FEW = 3, 10  # examples of a class
+_COINCIDE = 0.01  # of the rows repeat others of their split
+_UNBALANCED = 10  # times as many of the largest class as of the smallest
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Facts:
-    """What was found of each of n examples.
+def audit(source: str) -> dict[str, Any]:
+    """Everything that can be said of a source without a model, ready for JSON.
 
-    Attributes:
-        hashes: (n,) text, equal for equal pixels or cells; empty where the picture cannot be read.
-        thumbnails: (n, 256) float32, 16 x 16 grey averages in 0 to 255; (n, 0) for rows.
-        brightness, contrast: (n,) float32, mean and standard deviation of the thumbnail.
-        colour: (n, 3) float32, mean red, green and blue; (n, 0) for rows.
-        sizes: (n, 2) height and width; zeros for rows.
-        errors: why a picture cannot be read, by the number of the example.
+    ``verdicts`` is a list of lines with a verdict: ``ok``, ``note`` or ``problem``.
     """
+    unreadable: list[str] = []
+    loaded = read(source, unreadable=unreadable)
+    parts = dict(loaded.parts) if len(loaded.parts) > 1 else {"all": next(iter(loaded.parts.values()))}
+    facts = {name: gather(part) for name, part in parts.items()}
+    unreadable += [reason for found in facts.values() for reason in found.errors.values()]
+    groups = find_repeats(
+        {name: found.hashes for name, found in facts.items()},
+        {name: found.thumbnails for name, found in facts.items()},
+        {name: part.targets for name, part in parts.items()},
+    )
+    counts = {name: len(part) for name, part in parts.items()}
+    verdicts = [
+        _line("ok", f"{sum(counts.values()):,} examples: " + ", ".join(f"{n} {c:,}" for n, c in counts.items()))
+    ]
+    verdicts += [_line("note", note) for note in loaded.notes]
+    classes = _count_classes(loaded, parts)
+    verdicts += _judge_balance(classes, parts) if loaded.task == "classification" else _judge_target(loaded, parts)
+    pictures = _measure_pictures(facts, parts)
+    columns = _measure_columns(parts)
+    verdicts += _judge_columns(columns)
+    if unreadable:
+        verdicts.append(
+            _line("problem", f"{len(unreadable):,} files cannot be read: repair or remove them", unreadable)
+        )
+    elif pictures:
+        verdicts.append(_line("ok", "every picture can be read"))
+    verdicts += judge_repeats(groups, parts, loaded.labels)
+    return {
+        "source": source,
+        "task": loaded.task,
+        "examples": counts,
+        "classes": classes,
+        "pictures": pictures,
+        "columns": columns,
+        "unreadable": unreadable,
+        "repeats": [
+            {
+                "exact": group.exact,
+                "leaks": group.leaks,
+                "contradicts": group.contradicts,
+                "members": _name_members(group, parts, loaded.labels),
+            }
+            for group in groups
+        ],
+        "verdicts": verdicts,
+    }
 
-    hashes: np.ndarray
-    thumbnails: np.ndarray
-    brightness: np.ndarray
-    contrast: np.ndarray
-    colour: np.ndarray
-    sizes: np.ndarray
-    errors: dict[int, str]
+
+def judge_repeats(
+    groups: Sequence[Group], parts: Mapping[str, Examples], labels: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Lines on leaks between splits, contradictory labels and duplicates within a split."""
+    told = {id(group): " = ".join(_name_members(group, parts, labels)[:4]) for group in groups}
+    rows = next(iter(parts.values())).channels == 0
+    within = [group for group in groups if not group.leaks and not group.contradicts]
+    more = sum(len(group.members) - 1 for group in within)
+    # rows of few different values coincide by chance, pictures do not
+    coincide = rows and more > _COINCIDE * sum(map(len, parts.values()))
+    lines = []
+    leaks = [group for group in groups if group.leaks]
+    if leaks:
+        text = f"{len(leaks):,} groups of the same or nearly the same examples lie in more than one split"
+        lines.append(_line("note" if coincide else "problem", text, [told[id(group)] for group in leaks]))
+    contradictions = [group for group in groups if group.contradicts and group.exact and labels]
+    if contradictions:
+        text = f"{len(contradictions):,} groups of the same examples have different labels"
+        lines.append(_line("note" if coincide else "problem", text, [told[id(group)] for group in contradictions]))
+    doubtful = [group for group in groups if group.contradicts and not group.exact and labels]
+    if doubtful:
+        text = f"{len(doubtful):,} groups of nearly the same pictures have different labels"
+        lines.append(_line("note", text, [told[id(group)] for group in doubtful]))
+    if within:
+        text = f"{more:,} examples repeat others" if more > 1 else "1 example repeats another"
+        if "all" in parts:
+            text += "; splits drawn from them would have some on both sides"
+        lines.append(_line("note", text, [told[id(group)] for group in within]))
+    if not groups:
+        lines.append(_line("ok", "no example is there twice" if rows else "no picture is there twice, or nearly"))
+    return lines
 
 
-def gather(examples: Examples) -> Facts:
-    """Reads every example once, files in parallel."""
-    if examples.channels == 0:
-        return _of_rows(examples)
-    if examples.are_files:
-        looked = map_files(functools.partial(_look_at_file, channels=examples.channels), examples.inputs.tolist())
+def _name_members(group: Group, parts: Mapping[str, Examples], labels: Sequence[str]) -> list[str]:
+    """The examples of a group, with their labels where those differ."""
+    names = []
+    for split, index in group.members:
+        label = f" ({labels[parts[split].targets[index]]})" if group.contradicts and labels else ""
+        names.append(parts[split].name(index, split) + label)
+    return names
+
+
+def _line(verdict: str, text: str, details: Sequence[str] = ()) -> dict[str, Any]:
+    return {"verdict": verdict, "text": text, "details": list(details)}
+
+
+def _count_classes(loaded: Loaded, parts: Mapping[str, Examples]) -> dict[str, dict[str, int]]:
+    counts = (
+        {name: np.bincount(part.targets, minlength=len(loaded.labels)) for name, part in parts.items()}
+        if loaded.labels
+        else {}
+    )
+    return {label: {name: int(count[k]) for name, count in counts.items()} for k, label in enumerate(loaded.labels)}
+
+
+def _judge_balance(classes: Mapping[str, Mapping[str, int]], parts: Mapping[str, Examples]) -> list[dict[str, Any]]:
+    lines = []
+    totals = {label: sum(counts.values()) for label, counts in classes.items()}
+    if len(classes) < 2:
+        return [_line("problem", f"one class ({', '.join(classes) or 'none'}); a classifier needs at least 2")]
+    for name in parts:
+        absent = [label for label, counts in classes.items() if not counts[name]]
+        if absent:
+            lines.append(_line("note", f"{name} has no example of {', '.join(absent[:5])}"))
+    if len(parts) == 1:
+        rare = [f"{label} {total}" for label, total in totals.items() if total < _LEAST]
+        if rare:
+            text = f"splits cannot be drawn: a class needs {_LEAST} examples, one for each; there are {', '.join(rare)}"
+            lines.append(_line("problem", text))
+    few = [label for label, total in totals.items() if _LEAST <= total < _FEW]
+    if few:
+        lines.append(_line("note", f"fewer than {_FEW} examples of {', '.join(few[:5])}"))
+    least, most = min(totals, key=lambda k: totals[k]), max(totals, key=lambda k: totals[k])
+    ratio = totals[most] / max(totals[least], 1)
+    told = f"{len(classes)} classes; {most} has {totals[most]:,} examples, {least} {totals[least]:,}"
+    if ratio == 1:
+        told = f"{len(classes)} classes of {totals[least]:,} examples each"
+    if ratio >= _UNBALANCED:
+        lines.append(_line("note", f"{told}: unbalanced, consider training.class_weights=balanced"))
     else:
-        looked = [_look_at(picture) for picture in examples.inputs]
-    count = len(examples)
-    hashes = np.full(count, "", dtype="U32")
-    small = np.zeros((count, SIDE, SIDE, examples.channels), np.uint8)
-    sizes = np.zeros((count, 2), np.int32)
-    errors: dict[int, str] = {}
-    for index, found in enumerate(looked):
-        if isinstance(found, str):
-            errors[index] = found
-        else:
-            hashes[index], small[index], sizes[index] = found
-    colours = small[..., :3].astype(np.float32)  # without transparency
-    thumbnails = colours.mean(axis=3).reshape(count, -1)
-    return Facts(
-        hashes,
-        thumbnails,
-        thumbnails.mean(axis=1),
-        thumbnails.std(axis=1),
-        np.broadcast_to(colours.mean(axis=(1, 2)), (count, 3)),
-        sizes,
-        errors,
-    )
+        lines.append(_line("ok", told))
+    return lines
 
 
-def hash_array(array: np.ndarray) -> str:
-    """32 hexadecimal digits, equal for arrays of equal shape, dtype and values; NaN equals NaN."""
-    digest = hashlib.blake2b(f"{array.dtype}{array.shape}".encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
+def _judge_target(loaded: Loaded, parts: Mapping[str, Examples]) -> list[dict[str, Any]]:
+    targets = np.concatenate([part.targets for part in parts.values()])
+    told = f"{loaded.target}: {targets.min():.6g} to {targets.max():.6g}, median {np.median(targets):.6g}"
+    return [_line("ok", told)]
 
 
-def _look_at_file(path: str, channels: int) -> tuple[str, np.ndarray, tuple[int, int]] | str:
-    """As :func:`_look_at`; or why the picture cannot be read."""
-    try:
-        return _look_at(pictures.read(path, channels))
-    except UnreadablePicture as error:
-        return str(error)
+def _measure_pictures(facts: Mapping[str, Facts], parts: Mapping[str, Examples]) -> dict[str, Any]:
+    first = next(iter(parts.values()))
+    sizes = np.concatenate([found.sizes for found in facts.values()])
+    sizes = sizes[sizes.min(axis=1) > 0]
+    if not first.channels or not len(sizes):
+        return {}
+    return {
+        "channels": first.channels,
+        **{
+            name: {"min": int(values.min()), "median": float(np.median(values)), "max": int(values.max())}
+            for name, values in (("height", sizes[:, 0]), ("width", sizes[:, 1]))
+        },
+    }
 
 
-def _look_at(picture: np.ndarray) -> tuple[str, np.ndarray, tuple[int, int]]:
-    """The hash of a picture, its thumbnail, its height and width."""
-    return hash_array(picture), _shrink(picture), (picture.shape[0], picture.shape[1])
+def _measure_columns(parts: Mapping[str, Examples]) -> list[dict[str, Any]]:
+    first = next(iter(parts.values()))
+    if first.channels:
+        return []
+    rows = np.concatenate([part.inputs for part in parts.values()]).astype(np.float64)
+    names = [column.name for column in first.columns] or [f"column{k + 1}" for k in range(rows.shape[1])]
+    found = []
+    for place, name in enumerate(names):
+        cells = rows[:, place]
+        present = cells[~np.isnan(cells)]
+        entry: dict[str, Any] = {"name": name, "missing": 1 - len(present) / len(cells)}
+        if first.columns and first.columns[place].categories is not None:
+            entry["categories"] = len(np.unique(present))
+        elif len(present):
+            entry |= {"min": float(present.min()), "mean": float(present.mean()), "max": float(present.max())}
+        entry["constant"] = len(np.unique(present)) < 2
+        found.append(entry)
+    return found
 
 
-def _shrink(picture: np.ndarray) -> np.ndarray:
-    """(16, 16, channels) uint8, the averages of areas."""
-    squeezed = picture[..., 0] if picture.shape[-1] == 1 else picture
-    return np.asarray(Image.fromarray(squeezed).resize((SIDE, SIDE), Image.Resampling.BOX)).reshape(SIDE, SIDE, -1)
-
-
-def _of_rows(examples: Examples) -> Facts:
-    count = len(examples)
-    rows = np.where(np.isnan(examples.inputs), np.float32(np.nan), examples.inputs + 0.0)  # one NaN, and no -0
-    empty = np.zeros((count, 0), np.float32)
-    return Facts(
-        np.array([hash_array(row) for row in rows]),
-        empty,
-        np.zeros(count, np.float32),
-        np.zeros(count, np.float32),
-        empty,
-        np.zeros((count, 2), np.int32),
-        {},
-    )
+def _judge_columns(columns: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    if not columns:
+        return []
+    lines = [_line("ok", f"{len(columns)} columns")]
+    constant = [column["name"] for column in columns if column["constant"]]
+    if constant:
+        lines.append(_line("note", f"the same in every row, so of no use: {', '.join(constant[:_SHOWN])}"))
+    missing = [f"{column['name']} {100 * column['missing']:.1f} %" for column in columns if column["missing"]]
+    if missing:
+        lines.append(_line("note", f"cells are missing in {len(missing)} columns", missing))
+    else:
+        lines.append(_line("ok", "no cell is missing"))
+    return lines

@@ -11,6 +11,7 @@ from dlapp.errors import SourceError
 from dlapp.signature import Column
 
 SPLITS = ("train", "dev", "test")
+_TOLD = 6  # columns of a row, in words
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -58,6 +59,23 @@ class Examples:
         if self.are_files:
             return pictures.read(self.inputs[index], self.channels)
         return self.inputs[index]
+
+    def name(self, index: int, split: str) -> str:
+        """The file of an example, or which of its split it is."""
+        return str(self.inputs[index]) if self.are_files else f"{split} example {index}"
+
+    def describe(self, index: int) -> str:
+        """The first cells of a row of a table, with the names of their columns; nothing for pictures."""
+        cells = []
+        for column, value in list(zip(self.columns, self.inputs[index], strict=False))[:_TOLD]:
+            if value != value:  # NaN
+                told = "missing"
+            elif column.categories is None:
+                told = f"{value:.6g}"
+            else:
+                told = column.categories[int(value)] if value >= 0 else "some other value"
+            cells.append(f"{column.name} {told}")
+        return ", ".join(cells)
 
 
 class Loaded(NamedTuple):

@@ -1,104 +1,88 @@
 """What is wrong with a model, and what to do about it: measured on its own data, split by split."""
 
 import dataclasses
+import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
-from sklearn.model_selection import train_test_split
 
+from dlapp.architectures import builder
 from dlapp.architectures.heads import with_final_output
-from dlapp.data import Data, Examples
-from dlapp.data.auditing import SIDE, gather
-from dlapp.data.auditing import Facts as Audited
-from dlapp.data.pipelines import naming_unreadable
-from dlapp.data.preprocessing import preprocess
-from dlapp.evaluation.bias_variance import Finding, bias_and_variance, overtraining
-from dlapp.evaluation.classification import predict_classes
-from dlapp.evaluation.learning_curve import Extrapolation, extrapolate
+from dlapp.data import Data
+from dlapp.errors import RecipeError
+from dlapp.evaluation import intervals
+from dlapp.evaluation.bias_variance import Finding, bias_and_variance, headline, overtraining
 from dlapp.evaluation.mismatch import Separation, adversarial_validation
 from dlapp.recipe import Recipe
-from dlapp.signature import Preprocessing, Target
+from dlapp.training.advice import Advice, Facts, advise
 from dlapp.training.callbacks import read_history
+from dlapp.training.error_analysis import analyse_errors
 from dlapp.training.finishing import predict
+from dlapp.training.measured import Measured, errors_of, measure_model
 from dlapp.training.model_folder import ModelFolder, load_keras
-from dlapp.training.preparing import load_own_data, prepare
-from dlapp.training.run import fit_in_memory
+from dlapp.training.retraining import learning_curve, split_by_retraining
 
-_FRACTIONS = (0.1, 0.2, 0.4, 0.7, 1.0)  # of train, in a learning curve
-_MOST_EPOCHS = 10  # times those of the recipe, for the smallest part
 _LEAST_MARGIN = 0.05  # of the mean absolute deviation of a regression's target
 
-Tell = Callable[[str], None]
 
+def diagnose(
+    folder: ModelFolder, *, bayes_error: float = 0.0, seeds: int = 0, tell: Callable[[str], None] = print
+) -> tuple[dict[str, Any], Measured]:
+    """Measures a finished run: what is wrong, where, and what to try.
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Measured:
-    """A model's answers on its own data, and what the raw examples are like.
+    Args:
+        folder: of the run; nothing in it is changed.
+        bayes_error: of the best there can be: a share of wrong answers, or a mean absolute error.
+        seeds: runs for each size of the learning curve; 0 for none.
+        tell: takes a line before and during what lasts.
 
-    Attributes:
-        data: in the splits of the run.
-        answers: by split: probabilities (n, classes) or values (n, 1).
-        errors: by split: (n,) 1 for a mistake and 0 for none, or absolute errors in the target's unit.
-        audited: by split: hashes, thumbnails, brightness and sizes.
-        features: by split: (n, d) inputs in few numbers, for classifiers that compare splits.
-        feature_names: (d,) of the columns; empty text for the points of a thumbnail.
-    """
-
-    data: Data
-    answers: Mapping[str, np.ndarray]
-    errors: Mapping[str, np.ndarray]
-    audited: Mapping[str, Audited]
-    features: Mapping[str, np.ndarray]
-    feature_names: tuple[str, ...]
-
-
-def measure_model(folder: ModelFolder) -> Measured:
-    """Runs the kept weights over every split in inference mode, and looks at the raw examples: two passes.
+    Returns:
+        What ``diagnosis.json`` holds, and what it was found from.
 
     Raises:
+        RecipeError: the Bayes error is no share.
         SourceError: the data have changed since the training.
     """
-    signature = folder.read_signature()
-    data = load_own_data(folder)
-    network = with_final_output(folder.load_model(), signature.target)
-    answers, audited, features = {}, {}, {}
-    for name, part in data.splits().items():
-        with naming_unreadable(part):
-            answers[name] = predict(network, part, signature.preprocessing)
-        audited[name] = gather(part)
-        features[name] = in_few_numbers(part, audited[name], signature.preprocessing)
-    errors = {name: errors_of(part, answers[name], signature.target) for name, part in data.splits().items()}
-    return Measured(data, answers, errors, audited, features, _feature_names(signature.preprocessing))
-
-
-def errors_of(examples: Examples, answers: np.ndarray, target: Target | None) -> np.ndarray:
-    """(n,) float64: 1 where the class is wrong and 0 where it is right; or absolute errors."""
-    if target is None:
-        return (predict_classes(answers) != examples.targets).astype(np.float64)
-    return np.abs(answers[:, 0].astype(np.float64) - examples.targets)
-
-
-def in_few_numbers(examples: Examples, audited: Audited, preprocessing: Preprocessing) -> np.ndarray:
-    """(n, d): what the network sees of a row; of a picture a thumbnail, brightness, contrast, colour and size."""
-    if examples.channels == 0:
-        return preprocess(tf.constant(examples.inputs), preprocessing).numpy()
-    sizes = np.log(np.maximum(audited.sizes, 1))
-    return np.column_stack([audited.thumbnails, audited.brightness, audited.contrast, audited.colour, sizes])
-
-
-def _feature_names(preprocessing: Preprocessing) -> tuple[str, ...]:
-    """One for each of :func:`in_few_numbers`, in its order."""
-    if preprocessing.size is not None:
-        return ("",) * SIDE**2 + ("brightness", "contrast", "red", "green", "blue", "height", "width")
-    columns = preprocessing.columns
-    if not columns:
-        return tuple(f"column {place + 1}" for place in range(len(preprocessing.mean)))
-    numbers = [column.name for column in columns if column.categories is None]
-    flags = [column.name for column in columns if column.missing]
-    slots = [name for c in columns if c.categories is not None for name in [c.name] * (len(c.categories) + 1)]
-    return (*numbers, *flags, *slots)
+    recipe = folder.read_recipe()
+    if folder.read_signature().task == "classification" and bayes_error >= 1:
+        raise RecipeError(f"--bayes-error is a share of wrong answers, 0.02 for 2 %; got {bayes_error:g}.")
+    measured = measure_model(folder)
+    splits = compare_splits(measured)
+    differing = [pair for pair, separation in splits.items() if separation.verdict == "yes"]
+    errors = dict(measured.errors)
+    if "train and dev" in differing:
+        tell("train and dev differ: training a copy without a part of train, to tell variance from mismatch")
+        errors = split_by_retraining(recipe, measured.data)
+    findings = find_bias_and_variance(errors, measured.data, bayes_error=bayes_error)
+    findings += find_overtraining(folder, measured)
+    curve = learning_curve(recipe, measured.data, seeds=seeds, tell=tell) if seeds else None
+    found = {
+        "model": str(folder.path),
+        "data": recipe.data,
+        "task": measured.data.task,
+        "bayes_error": bayes_error,
+        "headline": headline(findings, differing),
+        "errors": {
+            name: {"examples": len(values), **dataclasses.asdict(intervals.of_errors(values))}
+            for name, values in errors.items()
+        },
+        "findings": [dataclasses.asdict(finding) for finding in findings],
+        "splits": [
+            {
+                "pair": pair,
+                **dataclasses.asdict(separation),
+                "features": name_features(separation, measured.feature_names),
+                "sentence": tell_separation(pair, separation, measured.feature_names),
+            }
+            for pair, separation in splits.items()
+        ],
+        "next": [dataclasses.asdict(advice) for advice in _advise(folder, recipe, measured, findings, splits)],
+        "learning_curve": None if curve is None else dataclasses.asdict(curve),
+        **analyse_errors(measured),
+    }
+    return found, measured
 
 
 def compare_splits(measured: Measured) -> dict[str, Separation]:
@@ -158,89 +142,33 @@ def find_overtraining(folder: ModelFolder, measured: Measured) -> tuple[Finding,
     return (overtraining(measured.errors, last, epoch=best + 1, last_epoch=len(history), shares=shares),)
 
 
-def split_by_retraining(recipe: Recipe, data: Data) -> dict[str, np.ndarray]:
-    """Errors on train, train-dev, dev and test of a copy that was trained without train-dev.
-
-    Train-dev is a part of train, as large as dev but at most a fifth of train: dev and train-dev differ in
-    their distribution alone, train and train-dev in what was trained on.
-    """
-    size = min(len(data.dev), len(data.train) // 5)
-    kept, held_out = _draw(data.train, size, recipe.split.seed)
-    part = dataclasses.replace(data, train=kept)
-    parts = {"train": kept, "train_dev": held_out, "dev": data.dev, "test": data.test}
-    return _errors_after_training(recipe, part, parts)
-
-
-@dataclasses.dataclass(frozen=True)
-class LearningCurve:
-    """Errors against the number of training examples.
-
-    Attributes:
-        sizes: (sizes,) examples.
-        train, dev: (seeds, sizes) errors on what was trained on, and on dev.
-        extrapolation: what twice the data would bring.
-    """
-
-    sizes: tuple[int, ...]
-    train: tuple[tuple[float, ...], ...]
-    dev: tuple[tuple[float, ...], ...]
-    extrapolation: Extrapolation
-
-
-def learning_curve(recipe: Recipe, data: Data, *, seeds: int, tell: Tell) -> LearningCurve:
-    """Trains on parts of train, from several seeds each.
-
-    Fewer examples make fewer steps an epoch; epochs and patience grow by as much, up to 10 times, so that a
-    part that is small is not also trained less.
-    """
-    whole = len(data.train)
-    least = 2 * max(len(data.labels), 1)
-    sizes = sorted({max(round(fraction * whole), min(least, whole)) for fraction in _FRACTIONS})
-    train = np.zeros((seeds, len(sizes)))
-    dev = np.zeros((seeds, len(sizes)))
-    for seed in range(seeds):
-        for place, size in enumerate(sizes):
-            chosen = data.train if size == whole else _draw(data.train, size, seed)[1]
-            factor = min(whole / size, _MOST_EPOCHS)
-            training = recipe.training.model_copy(
-                update={
-                    "seed": seed,
-                    "epochs": round(recipe.training.epochs * factor),
-                    "early_stopping": round(recipe.training.early_stopping * factor),
-                }
-            )
-            errors = _errors_after_training(
-                recipe.model_copy(update={"training": training}),
-                dataclasses.replace(data, train=chosen),
-                {"train": chosen, "dev": data.dev},
-            )
-            train[seed, place], dev[seed, place] = errors["train"].mean(), errors["dev"].mean()
-            found = f"error {train[seed, place]:.4g} on train, {dev[seed, place]:.4g} on dev"
-            tell(f"  {size:>7,} examples, seed {seed}: {found}")
-    return LearningCurve(
-        tuple(sizes),
-        tuple(map(tuple, train.tolist())),
-        tuple(map(tuple, dev.tolist())),
-        extrapolate(np.array(sizes), dev, shares=data.task == "classification"),
+def _advise(
+    folder: ModelFolder,
+    recipe: Recipe,
+    measured: Measured,
+    findings: Sequence[Finding],
+    splits: Mapping[str, Separation],
+) -> tuple[Advice, ...]:
+    differing = [separation for separation in splits.values() if separation.verdict == "yes"]
+    suspects = [name for found in differing for name in name_features(found, measured.feature_names)]
+    options = inspect.signature(builder(recipe.architecture)).parameters
+    units = recipe.architecture_options.get("units", options["units"].default) if "units" in options else ()
+    whole = len(measured.data.train)
+    size = whole if recipe.training.batch_size == "all" else recipe.training.batch_size
+    facts = Facts(
+        model=folder.path.name,
+        recipe_path=str(folder.recipe),
+        source=recipe.data,
+        pictures=measured.data.channels > 0,
+        units=tuple(units) if isinstance(units, Sequence) else (units,),
+        drops="dropout" in options,
+        history=read_history(folder.history),
+        steps_per_epoch=math.ceil(whole / size),
+        train_examples=whole,
+        parameters=folder.read_metrics()["parameters"],
+        suspects=tuple(dict.fromkeys(suspects)),
     )
-
-
-def _errors_after_training(recipe: Recipe, data: Data, parts: Mapping[str, Examples]) -> dict[str, np.ndarray]:
-    keras.backend.clear_session()
-    run = prepare(recipe, data)
-    fit_in_memory(run)
-    network = with_final_output(run.model, run.target)
-    return {
-        name: errors_of(part, predict(network, part, run.preprocessing), run.target) for name, part in parts.items()
-    }
-
-
-def _draw(examples: Examples, size: int, seed: int) -> tuple[Examples, Examples]:
-    """The rest, and ``size`` of the examples, by class where every class has enough."""
-    classes = examples.targets.dtype.kind == "i"
-    counts = np.unique(examples.targets, return_counts=True)[1]
-    stratify = (
-        examples.targets if classes and counts.min() >= 2 and min(size, len(examples) - size) >= len(counts) else None
-    )
-    rest, drawn = train_test_split(np.arange(len(examples)), test_size=size, random_state=seed, stratify=stratify)
-    return examples.take(np.sort(rest)), examples.take(np.sort(drawn))
+    problems = {finding.name: finding.interval.value for finding in findings if finding.verdict == "yes"}
+    if differing:
+        problems.setdefault("mismatch", 0.0)
+    return advise(recipe, problems, facts)

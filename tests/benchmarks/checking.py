@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from dlapp import pictures
-from dlapp.cli.check import audit
+from dlapp.data.auditing import audit
 from tests.benchmarks.timing import tell
 
 _PICTURES, _SIDE, _MOTIFS = 60_000, 64, 10

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from dlapp.data import parallel
-from dlapp.data.auditing import gather, hash_array
 from dlapp.data.examples import Examples
+from dlapp.data.facts import gather, hash_array
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlapp.data.auditing import gather
+from dlapp.data.duplicates import find_repeats, near_groups
 from dlapp.data.examples import Examples
-from dlapp.evaluation.duplicates import find_repeats, near_groups
+from dlapp.data.facts import gather
 
 
 def picture(seed, side=96):

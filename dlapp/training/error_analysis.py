@@ -1,0 +1,85 @@
+"""Where the mistakes are, and which examples deserve a look."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from dlapp.data.auditing import judge_repeats
+from dlapp.data.duplicates import find_repeats
+from dlapp.evaluation import score
+from dlapp.evaluation.label_errors import out_of_fold, suspicious_labels
+from dlapp.evaluation.segments import by_quantile, confused_pairs, worst_segments
+from dlapp.training.measured import Measured
+
+_SHOWN = 10  # rows of each list
+
+
+def analyse_errors(measured: Measured) -> dict[str, Any]:
+    """Where the mistakes on dev are, and which examples of all splits deserve a look."""
+    data, dev = measured.data, measured.data.dev
+    confused = ()
+    if data.labels:
+        matrix = score(dev.targets, measured.answers["dev"], data.labels)["confusion_matrix"]
+        confused = confused_pairs(matrix, data.labels)[:_SHOWN]
+    segments = worst_segments(measured.errors["dev"], _segments(measured))
+    groups = find_repeats(
+        {name: found.hashes for name, found in measured.audited.items()},
+        {name: found.thumbnails for name, found in measured.audited.items()},
+        {name: part.targets for name, part in data.splits().items()},
+    )
+    return {
+        "confused": [dataclasses.asdict(pair) for pair in confused],
+        "segments": [dataclasses.asdict(segment) for segment in segments[:_SHOWN]],
+        "segments_of": "dev",
+        "repeats": [
+            f"{line['text']}, such as {line['details'][0]}" if line["details"] else line["text"]
+            for line in judge_repeats(groups, data.splits(), data.labels)
+            if line["verdict"] != "ok"
+        ],
+        "labels": _suspect_labels(measured) if data.labels else [],
+    }
+
+
+def _segments(measured: Measured) -> dict[str, Any]:
+    """What the examples of dev may have in common: class, brightness and size, or the columns of a table."""
+    data, dev, audited = measured.data, measured.data.dev, measured.audited["dev"]
+    found: dict[str, Any] = {"class": np.array(data.labels)[dev.targets]} if data.labels else {}
+    if data.channels:
+        found["brightness"] = by_quantile(audited.brightness.astype(np.float64))
+        found["contrast"] = by_quantile(audited.contrast.astype(np.float64))
+        if len(np.unique(audited.sizes, axis=0)) > 1:
+            found["pixels"] = by_quantile(audited.sizes.prod(axis=1).astype(np.float64))
+        return found
+    for place, column in enumerate(dev.columns):
+        cells = dev.inputs[:, place].astype(np.float64)
+        if column.categories is None:
+            found[column.name] = by_quantile(cells)
+        else:
+            names = np.array([*column.categories, "some other value"], dtype=object)
+            told = names[np.where(np.isnan(cells), -1, cells).astype(np.int64)]
+            found[column.name] = np.where(np.isnan(cells), "missing", told).astype(str)
+    return found
+
+
+def _suspect_labels(measured: Measured) -> list[dict[str, Any]]:
+    """Labels most likely wrong: of train by classifiers in folds, of dev and test by the model itself."""
+    data = measured.data
+    found = []
+    for split, part in data.splits().items():
+        if split == "train":
+            rows, probabilities = out_of_fold(measured.features["train"], part.targets)
+        else:
+            rows, probabilities = range(len(part)), measured.answers[split]
+        for suspicion in suspicious_labels(part.targets[rows], probabilities):
+            index = int(rows[suspicion.index])
+            found.append(
+                {
+                    "where": part.name(index, split),
+                    "details": part.describe(index),
+                    "given": data.labels[suspicion.given],
+                    "suggested": data.labels[suspicion.suggested],
+                    "confidence": suspicion.confidence,
+                }
+            )
+    return sorted(found, key=lambda suspicion: -suspicion["confidence"])[: 2 * _SHOWN]
