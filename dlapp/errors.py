@@ -32,8 +32,12 @@ class UnknownName(DlappError):
     def __init__(self, kind: str, name: str, known: Iterable[str], *, remedy: str = "") -> None:
         import difflib  # only a mistake needs it
 
-        known = sorted(known)
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+        known = sorted(known, key=_natural)
+        folded: dict[str, list[str]] = {}
+        for one in known:
+            folded.setdefault(one.casefold(), []).append(one)
+        close = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.6)
+        near = [one for key in close for one in folded[key]][:3]
         if near:
             hint = f"Did you mean {' or '.join(near)}?"
         elif known:
@@ -41,6 +45,14 @@ class UnknownName(DlappError):
         else:
             hint = "There is none yet."
         super().__init__(f"unknown {kind} {name!r}. {hint}" + (f" {remedy}" if remedy else ""))
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sorts column2 before column10."""
+    import re
+
+    parts = re.split(r"(\d+)", name.casefold())
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in parts]
 
 
 class RecipeError(DlappError):

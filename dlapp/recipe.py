@@ -38,6 +38,7 @@ SCHEDULES: Mapping[str, Mapping[str, float]] = {
     "cosine": {},
     "plateau": {"decay_rate": 0.5, "decay_epochs": 5},
 }
+_AXES = '{low = 1e-4, high = 0.1, scale = "log"} or {choices = [16, 32]}'
 
 
 def _options(table: Mapping[str, Mapping[str, float]]) -> set[str]:
@@ -324,33 +325,43 @@ def _explain(errors: Sequence[Any], where: str) -> str:
     received = errors[0]["input"]
     error = next((e for e in errors if _dotted(e) == dotted and e["type"] == "literal_error"), errors[0])
     near: list[str]
-    if error["type"] == "extra_forbidden":
+    kind, place = error["type"], error["loc"]
+    axis = len(place) > 2 and place[:2] == ("tune", "space")
+    if axis and kind == "model_type":
+        return f"{dotted} must be an axis, {_AXES}; got {received!r} in {where}."
+    if axis and kind == "extra_forbidden":
+        parted = place[2] in Recipe.model_fields
+        hint = f'Write the key in quotes: "{place[2]}.{place[3]}".' if parted else f"An axis is {_AXES}."
+        return f"unknown key {dotted} in {where}. {hint}"
+    if kind == "extra_forbidden":
         known = _known_keys(Recipe)
         near = [key for key in known if key.rpartition(".")[2] == dotted.rpartition(".")[2]]
         near = near or difflib.get_close_matches(dotted, [*known, *Recipe.model_fields], n=1)
         hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(known)}."
         return f"unknown key {dotted} in {where}. {hint}"
-    if error["type"] == "missing" and "." not in dotted:
+    if kind == "missing" and "." not in dotted:
         return f'{where} must name the {dotted}: add a line {dotted} = "...".'
-    if error["type"] == "literal_error":
+    if kind == "literal_error":
         expected: str = error["ctx"]["expected"]
         names = expected.replace("'", "").replace(" or ", ", ").split(", ")
         near = difflib.get_close_matches(str(received), names, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         number = "a positive whole number or " if error is not errors[0] else ""
         return f"{dotted} must be {number}{expected}; got {received!r} in {where}.{hint}"
-    if error["type"] == "value_error":
+    if kind == "value_error":
         return f"{dotted}: {error['ctx']['error']} in {where}."
-    if error["type"] in ("missing", "tuple_type", "too_long"):
+    if kind in ("missing", "tuple_type", "too_long"):
         return f"{dotted} must be a list like [32, 32]; got {received!r} in {where}."
-    if error["type"] == "too_short":
+    if kind == "too_short":
         return f"{dotted} must name at least one; got {received!r} in {where}."
-    rule = error["msg"].removeprefix("Input should be ")
+    rule = "a table" if kind in ("model_type", "dict_type") else error["msg"].removeprefix("Input should be ")
     return f"{dotted} must be {rule}; got {received!r} in {where}."
 
 
 def _dotted(error: Any) -> str:
     """The key of an error, without the members of unions and places in lists that pydantic adds."""
+    if error["loc"][:2] == ("tune", "space"):
+        return ".".join(error["loc"][:4])  # keys of axes have dots
     return ".".join(part for part in error["loc"] if isinstance(part, str) and part.isidentifier() and part != "int")
 
 

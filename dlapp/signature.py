@@ -59,6 +59,23 @@ class Column:
 
 
 @dataclasses.dataclass(frozen=True)
+class Layout:
+    """How the table that was trained on is written; others of its kind are read likewise.
+
+    Attributes:
+        delimiter: between the cells.
+        header: whether the first row names the columns.
+        names: of all its columns, also of those that the network does not take.
+        target: the column that is predicted, and may be absent from other tables.
+    """
+
+    delimiter: str
+    header: bool
+    names: tuple[str, ...]
+    target: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Preprocessing:
     """What the graph does to raw values before the network sees them.
 
@@ -71,6 +88,7 @@ class Preprocessing:
         mean, variance: of the training split, one for each channel or column; categories have 0 and 1.
             The mean stands in for a missing number.
         columns: what the columns are; empty for rows that come from an array, which are all numbers.
+        layout: of the file that was trained on; None where it was no table.
     """
 
     channels: int
@@ -80,6 +98,7 @@ class Preprocessing:
     mean: tuple[float, ...] = ()
     variance: tuple[float, ...] = ()
     columns: tuple[Column, ...] = ()
+    layout: Layout | None = None
 
     @property
     def width(self) -> int:
@@ -165,6 +184,7 @@ class Signature:
                     f"{where} has format {fields['format']}; this dlapp reads up to {FORMAT}. Install a newer dlapp."
                 )
             pre = fields["preprocessing"]
+            layout = pre["layout"]
             return cls(
                 task=fields["task"],
                 inputs=tuple(Tensor(t["name"], t["dtype"], tuple(t["shape"])) for t in fields["inputs"]),
@@ -181,6 +201,9 @@ class Signature:
                         Column(c["name"], None if c["categories"] is None else tuple(c["categories"]), c["missing"])
                         for c in pre["columns"]
                     ),
+                    layout=None
+                    if layout is None
+                    else Layout(layout["delimiter"], layout["header"], tuple(layout["names"]), layout["target"]),
                 ),
                 target=None if fields["target"] is None else Target(**fields["target"]),
                 provenance=fields["provenance"],

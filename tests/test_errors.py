@@ -35,8 +35,11 @@ def test_only_failed_checks_end_with_status_1(kind):
         ("resnet5", iter(["resnet50", "resnet56"]), r"Did you mean resnet5[06] or resnet5[06]\?"),
         ("zebra", ["vgg16", "lenet5"], r"Known: lenet5, vgg16\."),
         ("zebra", [], r"There is none yet\."),
+        ("Y", ["x", "y"], r"Did you mean y\?"),
+        ("lenet", ["VGG16", "LeNet5"], r"Did you mean LeNet5\?"),
+        ("zebra", ["column10", "column2", "Column1"], r"Known: Column1, column2, column10\."),
     ],
-    ids=["near", "two near, from an iterator", "far", "nothing known"],
+    ids=["near", "two near, from an iterator", "far", "nothing known", "case", "case of many", "numbers"],
 )
 def test_unknown_name_suggests(name, known, hint):
     with pytest.raises(UnknownName, match=rf"^unknown architecture '{name}'\. {hint} Try again\.$"):

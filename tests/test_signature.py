@@ -7,18 +7,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlapp.errors import BundleError
-from dlapp.signature import Preprocessing, Signature, Tensor, classification
+from dlapp.signature import Column, Layout, Preprocessing, Signature, Target, Tensor, classification
 
 PICTURES = Preprocessing(channels=3, size=(32, 24), antialias=True)
 ROWS = Preprocessing(channels=0, scale="standardize", mean=(0.1, -2.0), variance=(1e-9, 4.0))
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
+texts = st.lists(st.text()).map(tuple)
 signatures = st.builds(
     Signature,
     task=st.text(),
     inputs=st.tuples(st.builds(Tensor, st.text(), st.text(), st.tuples(st.text(), st.integers()))),
     outputs=st.tuples(st.builds(Tensor, st.text(), st.text(), st.tuples(st.text(), st.text()))),
-    labels=st.lists(st.text()).map(tuple),
+    labels=texts,
     preprocessing=st.builds(
         Preprocessing,
         channels=st.integers(0, 4),
@@ -27,7 +28,10 @@ signatures = st.builds(
         scale=st.sampled_from(["unit", "standardize", "none"]),
         mean=st.lists(numbers).map(tuple),
         variance=st.lists(numbers).map(tuple),
+        columns=st.lists(st.builds(Column, st.text(), st.none() | texts, st.booleans())).map(tuple),
+        layout=st.none() | st.builds(Layout, st.text(), st.booleans(), texts, st.text()),
     ),
+    target=st.none() | st.builds(Target, st.text(), numbers, numbers),
     provenance=st.dictionaries(st.text(), st.none() | st.text() | st.integers() | st.lists(numbers)),
     files=st.dictionaries(st.text(), st.text()),
 )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dlapp.errors import SourceError
-from dlapp.signature import Column
+from dlapp.signature import Column, Layout
 from dlapp.tables import Table, codes, encode, is_missing
 
 HEADED = "size,city,price\n1.5,Bern,10\n2,Ulm,20\n"
@@ -61,7 +61,8 @@ HEADERS = {
     "text that comes again": ("red,yes\nblue,no\nred,yes\n", False),
     "text unlike what follows": ("colour,answer\nred,yes\nblue,no\n", True),
     "a year among the names": ("a,2019\nx,5\ny,6\n", False),
-    "an unnamed index": (",a\n0,5\n1,6\n", False),
+    "an unnamed index": (",a\n0,5\n1,6\n", True),
+    "a gap above text": (",no\nred,yes\nblue,no\nblue,yes\n", False),
     "one row": ("a,b\n", False),
     "decimal commas": ("1,5;2,5\n3,5;4,5\n", False),
 }
@@ -80,7 +81,7 @@ def test_a_header_is_found_or_not(table, content, expected):
 def test_a_first_row_with_all_the_known_names_is_a_header(table):
     assert table("a, 2019\n1,2\n", known=["2019", "a"]).names == ("a", "2019")
     assert not table("1,2019\n1,2\n", known=["2019", "a"]).has_header
-    assert table(",a\n0,5\n1,6\n", known=["a"]).names == ("", "a")
+    assert table(",a\n0,5\n1,6\n", known=["a"]).names == ("column1", "a")
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def test_a_first_row_with_all_the_known_names_is_a_header(table):
         (HEADED.replace("\n", "\r\n").encode(), "Bern"),
         (HEADED.replace("\n", "\r").encode(), "Bern"),
         (HEADED.rstrip("\n").encode(), "Bern"),
-        (b"\n\n" + HEADED.replace("\n", "\n,,\n").encode(), "Bern"),
+        (b"\n\n" + HEADED.replace("\n", "\n\n \n").encode() + b",,\n ,,\n", "Bern"),
     ],
     ids=["UTF-8", "UTF-8 with mark", "Latin-1", "Windows", "UTF-16", "UTF-16 BE", "CRLF", "CR", "no end", "blank rows"],
 )
@@ -116,6 +117,13 @@ def test_lines_are_those_of_the_file(table, end):
         table(content + f"4,5,6{end}")
 
 
+def test_a_row_of_missing_cells_is_a_row_but_not_at_the_end(table):
+    found = table("a,b\n1,2\n,\n\n3,4\n,\n")
+    assert (found.lines, found.column("a")) == ([2, 3, 5], ["1", "", "3"])
+    found = table("a\n1\n\n3\n\n")
+    assert (found.lines, found.column("a")) == ([2, 3, 4], ["1", "", "3"])
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -126,9 +134,10 @@ def test_lines_are_those_of_the_file(table, end):
         (b"\xff\xfea\x00,\x00b", "neither UTF-8, UTF-16 nor Latin-1"),
         (b"a,b,a\n1,2,3\n", "must have different names; 'a' stands there twice"),
         (b"a,b\n1\n", "line 2 of .* has 1 cells; the first row has 2"),
+        (b'a,b\n1,2\n3,"c\n4,d\n5,e\n', "a quote in the row that begins in line 3 is never closed"),
         (b'a,b\n1,"' + b"x" * 200_000 + b"\n", "is not a CSV file that can be read .*field limit"),
     ],
-    ids=["empty", "blank", "zip", "zero byte", "half UTF-16", "twice", "short row", "endless quote"],
+    ids=["empty", "blank", "zip", "zero byte", "half UTF-16", "twice", "short row", "open quote", "long cell"],
 )
 def test_what_is_no_table_is_named(table, content, message):
     with pytest.raises(SourceError, match=message):
@@ -146,16 +155,28 @@ def test_what_cannot_be_opened_is_named(tmp_path):
     ("delimiter", "cells", "expected", "wrong"),
     [
         (",", ["1", "-2.5", "1e3", ".5", "5."], [1, -2.5, 1000, 0.5, 5], []),
-        (",", ["", "NA", "nan", "?", "Null", "n/a", "None"], [np.nan] * 7, []),
+        (",", ["", "NA", "nan", "?", "null", "n/a", "None"], [np.nan] * 7, []),
         (",", ["1", "two", ""], [1, np.nan, np.nan], [1]),
         (",", ["1", "2,5"], [1, np.nan], [1]),
         (";", ["1,5", "2.5", "3"], [1.5, 2.5, 3], []),
+        ("\t", ["1,5", "2.5"], [1.5, 2.5], []),
         (";", ["1.234,5", "1,234,5"], [np.nan, np.nan], [0, 1]),
         (",", ["2021_07", "1_0"], [np.nan, np.nan], [0, 1]),
         (",", ["inf", "-1e400"], [np.inf, -np.inf], []),
         (",", [], [], []),
     ],
-    ids=["numbers", "missing", "a word", "comma", "decimal comma", "thousands", "underscores", "infinity", "none"],
+    ids=[
+        "numbers",
+        "missing",
+        "a word",
+        "comma",
+        "decimal comma",
+        "with tabs",
+        "thousands",
+        "underscores",
+        "infinity",
+        "none",
+    ],
 )
 def test_cells_are_numbers_missing_or_neither(table, delimiter, cells, expected, wrong):
     values, bad = table("a\nb\n", delimiter=delimiter).numbers(cells)
@@ -166,7 +187,7 @@ def test_cells_are_numbers_missing_or_neither(table, delimiter, cells, expected,
 
 def test_missing_is_said_in_many_ways_and_no_other():
     assert all(map(is_missing, ("", "?", "NA", "N/A", "NaN", "null", "<NA>", "#N/A", "None")))
-    assert not any(map(is_missing, ("0", "no", "-", "nano", "none of these", "unknown")))
+    assert not any(map(is_missing, ("0", "no", "-", "nano", "none of these", "none", "unknown")))
 
 
 def test_codes_are_places_among_the_categories():
@@ -214,6 +235,40 @@ def test_columns_without_a_header_are_encoded_by_place(table, columns, content):
 def test_columns_that_are_not_there_are_named(table, content, header, message):
     with pytest.raises(SourceError, match=message):
         encode(table(content, header=header), [SIZE, CITY])
+
+
+TARGET_FIRST = Layout(",", False, ("column1", "column2", "column3", "column4"), "column1")
+INSIDE = [Column("column2"), Column("column3")]  # column4 is not wanted
+
+
+@pytest.mark.parametrize("content", ["x,1,2,9\n", "1,2,9\n", "1,2\n"], ids=["all", "without target", "wanted alone"])
+def test_a_table_without_a_header_is_read_like_the_one_that_was_trained_on(table, content):
+    found = table(content, known=["column2", "column3"], layout=TARGET_FIRST)
+    np.testing.assert_array_equal(encode(found, INSIDE)[0], [[1, 2]])
+
+
+def test_another_width_than_was_trained_on_is_told(table):
+    with pytest.raises(SourceError, match="has no header and 5 columns; the table that was trained on has 4, with the"):
+        table("1,2,3,4,5\n", known=["column2", "column3"], layout=TARGET_FIRST)
+
+
+@pytest.mark.parametrize(
+    ("content", "layout", "known", "rows"),
+    [
+        ("x\n1,5\n2,5\n", Layout(";", True, ("x", "y"), "y"), ["x"], [["1,5"], ["2,5"]]),
+        ("a:b\n1:2\n", Layout(":", True, ("a", "b", "y"), "y"), ["a", "b"], [["1", "2"]]),
+        ("a,b\n1,2\n", Layout(";", True, ("a", "b", "y"), "y"), ["a", "b"], [["1", "2"]]),
+        ("p,x\nq,y\n", Layout(",", False, ("column1", "column2"), "column2"), ["column1"], [["p", "x"], ["q", "y"]]),
+    ],
+    ids=["decimal commas alone", "a colon", "saved anew with commas", "text without a header"],
+)
+def test_a_table_is_read_as_the_one_that_was_trained_on(table, content, layout, known, rows):
+    assert table(content, known=known, layout=layout).rows == rows
+
+
+def test_a_category_that_is_a_number_is_known_in_another_spelling():
+    np.testing.assert_array_equal(codes(["1", "1.0", "01", "2", "3", "x"], ["1.0", "2.0", "x"]), [0, 0, 0, 1, -1, 2])
+    np.testing.assert_array_equal(codes(["1", "01", "1.0"], ["01", "1"]), [1, 0, 0])
 
 
 def test_of_many_lacking_columns_five_are_named(table):

@@ -1,5 +1,6 @@
 """``dlapp check``: what is wrong with the data, before there is any model."""
 
+import shlex
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -22,7 +23,7 @@ def command(
         print_json(found)
     else:
         _print(found)
-        following = "repair that first" if problems else f"dlapp train ARCHITECTURE --data {source}"
+        following = "repair that first" if problems else f"dlapp train ARCHITECTURE --data {shlex.quote(source)}"
         print(f"Next: {following}")
     if problems:
         raise typer.Exit(1)

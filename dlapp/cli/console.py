@@ -2,11 +2,13 @@
 
 import json
 import os
+import shlex
 import sys
 import tempfile
+from pathlib import Path
 from typing import Any
 
-from dlapp.errors import DlappError
+from dlapp.errors import BundleError, DlappError, UnknownName
 
 
 def import_tensorflow() -> None:
@@ -46,6 +48,27 @@ def parse_shape(text: str) -> tuple[int, ...]:
     if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
         raise DlappError(f"a shape is positive numbers with commas between them, as in 32,32,1; got {text!r}.")
     return tuple(int(part) for part in parts)
+
+
+def find_bundle(name: str) -> Path:
+    """The folder of a bundle, by its path or its name below ``export/``.
+
+    Raises:
+        UnknownName: there is none.
+        BundleError: it is a model that was not exported.
+    """
+    from dlapp.files import find_folder
+    from dlapp.inference.bundle import ROOT, SIGNATURE
+
+    try:
+        folder = find_folder(name, kind="bundle", root=str(ROOT), holds=SIGNATURE)
+    except UnknownName:
+        folder = Path("models") / name
+        if not (folder / "recipe.toml").is_file():
+            raise
+    if (folder / "recipe.toml").is_file():
+        raise BundleError(f"{folder} is a model, not a bundle: export it first: dlapp export {shlex.quote(name)}")
+    return folder
 
 
 def print_json(value: Any) -> None:

@@ -1,5 +1,6 @@
 """``dlapp diagnose``: bias or variance, do the splits belong together, and what to do next."""
 
+import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,7 +35,7 @@ def command(
         return
     print_diagnosis(found)
     print(f"Wrote {folder.diagnosis} and {folder.report}")
-    following = found["next"][0]["command"] if found["next"] else f"dlapp export {folder.path.name}"
+    following = found["next"][0]["command"] if found["next"] else f"dlapp export {shlex.quote(folder.path.name)}"
     print(f"Next: {following}")
 
 

@@ -1,5 +1,6 @@
 """``dlapp evaluate``: how good a model is, on its own data or on others."""
 
+import shlex
 from enum import StrEnum
 from typing import Annotated
 
@@ -84,7 +85,7 @@ def command(
         print(f"area under the ROC curve {scores['roc_auc']:.4f}, threshold {scores['threshold']}")
     if signature.labels:
         _print_classes(scores)
-    print(f"Next: dlapp export {folder.path.name}")
+    print(f"Next: dlapp export {shlex.quote(folder.path.name)}")
 
 
 def _print_classes(scores: dict) -> None:

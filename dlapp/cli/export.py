@@ -1,5 +1,6 @@
 """``dlapp export``: a model -> a bundle under ``export/``."""
 
+import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -36,7 +37,7 @@ def command(
         return
     print_parity(parity.to_dict())
     print(f"Wrote {bundle}")
-    print(f"Next: dlapp predict {bundle.name} {example_input(bundle)}")
+    print(f"Next: dlapp predict {shlex.quote(bundle.name)} {example_input(bundle)}")
 
 
 def example_input(bundle: "Path") -> str:

@@ -1,5 +1,6 @@
 """``dlapp gradient-check``: is what backpropagation gives the derivative of the cost?"""
 
+import shlex
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -72,7 +73,7 @@ def command(
                 f"--input, --classes and --set are for an architecture; {what} is a model. Leave them out."
             )
         model, task, inputs = _read(folder)
-        name, following = str(folder.path), f"dlapp evaluate {folder.path.name}"
+        name, following = str(folder.path), f"dlapp evaluate {shlex.quote(folder.path.name)}"
     loss, _ = loss_and_metric(model, task)
     console = Console(stderr=True)
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from dlapp.inference.predicting import Prediction
 
 HELP = "Predicts the class of pictures, or of the rows of a table; exit status 1 if some of them cannot be read."
+_NOTES = 5  # that are printed
 _MANY = 100  # from here on a terminal shows a bar
 
 
@@ -17,12 +18,14 @@ def main(arguments: Sequence[str]) -> int:
     """Runs the verb and gives its exit status."""
     options = _parser().parse_args(arguments)
 
+    from dlapp.cli.console import find_bundle
     from dlapp.inference.bundle import Bundle
     from dlapp.inference.predicting import expand, predict
 
-    bundle = Bundle.find(options.bundle)
+    bundle = Bundle(find_bundle(options.bundle))
     files = expand(options.inputs)
     answers: list[dict[str, Any]] = []
+    notes: list[str] = []
     failed = 0
     for prediction in _with_bar(predict(bundle, files, top=options.top), len(files)):
         if options.json:
@@ -34,12 +37,17 @@ def main(arguments: Sequence[str]) -> int:
         if prediction.error is not None:
             failed += 1
             print(f"Error: {prediction.error}", file=sys.stderr)
+        if prediction.note:
+            notes.append(f"Note: {prediction.input}: {prediction.note}")
+    print(*notes[:_NOTES], sep="\n", end="\n" if notes else "", file=sys.stderr)
+    if len(notes) > _NOTES:
+        print(f"... and {len(notes) - _NOTES} more notes (--json has all)", file=sys.stderr)
     if options.json:
         from dlapp.cli.console import print_json
 
         print_json({"bundle": str(bundle.folder), "predictions": answers})
     if failed:
-        print(f"{failed} inputs could not be read.", file=sys.stderr)
+        print(f"{failed} {'input' if failed == 1 else 'inputs'} could not be read.", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -66,10 +74,11 @@ def _positive(text: str) -> int:
 def _as_dict(prediction: "Prediction") -> dict[str, Any]:
     if prediction.error is not None:
         return {"input": prediction.input, "error": prediction.error}
+    note = {"note": prediction.note} if prediction.note else {}
     if prediction.value is not None:
-        return {"input": prediction.input, "value": prediction.value}
+        return {"input": prediction.input, "value": prediction.value, **note}
     top = [{"label": label, "probability": share} for label, share in prediction.top]
-    return {"input": prediction.input, **top[0], "top": top}
+    return {"input": prediction.input, **top[0], "top": top, **note}
 
 
 def _with_bar(predictions: "Iterator[Prediction]", total: int) -> "Iterable[Prediction]":

@@ -1,6 +1,7 @@
 """``dlapp train``: a recipe, or an architecture and a source -> a folder under ``models/``."""
 
 import contextlib
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -74,7 +75,8 @@ def command(
     for split in ("train", "dev", "test"):
         print(f"{split:5}  {metrics[split]['examples']:>6,} examples  {tell_scores(metrics[split])}")
     print(f"Wrote {folder.path}, report {folder.report}")
-    print(f"Next: dlapp diagnose {folder.path.name}, or dlapp export {folder.path.name}")
+    model = shlex.quote(folder.path.name)
+    print(f"Next: dlapp diagnose {model}, or dlapp export {model}")
 
 
 def _suggest_learning_rate(recipe: "Recipe", name: str, *, as_json: bool) -> None:
@@ -121,27 +123,31 @@ def train_and_report(recipe: "Recipe", folder: "ModelFolder", *, overwrite: bool
     console = Console(stderr=True, soft_wrap=True, markup=False)
     run = prepare(recipe)
     parts = ", ".join(f"{name} {len(part):,}" for name, part in run.data.splits().items())
-    shape = " x ".join(map(str, input_shape(run.preprocessing)))
+    shape = input_shape(run.preprocessing)
+    told = " x ".join(map(str, shape))
+    if len(shape) == 1:
+        told += " input" if shape == (1,) else " inputs"
     what = f"examples of {len(run.data.labels)} classes" if run.data.labels else f"examples of {run.data.target}"
     for note in run.data.notes:
         console.print(f"Note: {note}", highlight=False)
     console.print(
-        f"{recipe.architecture} on {recipe.data}: {parts} {what}, {shape}, {run.model.count_params():,} parameters",
+        f"{recipe.architecture} on {recipe.data}: {parts} {what}, {told}, {run.model.count_params():,} parameters",
         highlight=False,
     )
+    again = f"dlapp train {shlex.quote(str(folder.recipe))} --resume"
     aside = moved_aside(folder.path, holds="recipe.toml") if overwrite else contextlib.nullcontext()
     try:
         with aside:
             answers = train(run, folder, console)
     except KeyboardInterrupt:
-        console.print(f"\nInterrupted. Go on with: dlapp train {folder.recipe} --resume", highlight=False)
+        console.print(f"\nInterrupted. Go on with: {again}", highlight=False)
         raise typer.Exit(130) from None
     except OSError as error:
         if overwrite:
             raise  # the model that was there is there again
         raise TrainingError(
             f"the run in {folder.path} could not be written: {error}. What it had saved is whole; "
-            f"make room and go on with: dlapp train {folder.recipe} --resume"
+            f"make room and go on with: {again}"
         ) from error
     report(folder, run.data, answers)
 
@@ -159,7 +165,7 @@ def _read_recipe(what: str | None, changes: dict[str, Any]) -> "Recipe":
     if _is_recipe(what):
         return Recipe.read(Path(what), changes)
     if "data" not in changes:
-        raise RecipeError(f"train needs data: dlapp train {what} --data SOURCE (`dlapp list sources`).")
+        raise RecipeError(f"train needs data: dlapp train {shlex.quote(what)} --data SOURCE (`dlapp list sources`).")
     return Recipe.from_values(with_changes({}, changes), where="the options")
 
 

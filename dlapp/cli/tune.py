@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dlapp.training.tuning import Search, Tried
 
 _SHOWN = 5  # trials
+_ENOUGH = 20  # complete trials, of which importances say something
 
 
 def command(
@@ -24,7 +25,12 @@ def command(
     name: Annotated[str | None, typer.Option(help="Of the folder below models/.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Searches hyperparameters by the loss on dev and trains the best recipe into models/NAME."""
+    """Searches hyperparameters by the loss on dev and trains the best recipe into models/NAME.
+
+    What varies is a line each under [tune.space] in the recipe, such as
+    "training.l2" = {low = 1e-6, high = 1e-2, scale = "log"} or "training.batch_size" = {choices = [16, 64]};
+    where there is none, dlapp chooses.
+    """
     from dlapp.cli.console import import_tensorflow, print_json
     from dlapp.files import below
     from dlapp.recipe import Recipe
@@ -73,11 +79,12 @@ def command(
         return
     _print_best(tried)
     print(_won(tried[0], best))
-    print(_tell_importances(importances))
+    print(_tell_importances(importances, sum(trial.state == "complete" for trial in tried)))
     for split in ("train", "dev", "test"):
         print(f"{split:5}  {metrics[split]['examples']:>6,} examples  {tell_scores(metrics[split])}")
     print(f"Wrote {folder.path}, search {tuning}, report {folder.report}")
-    print(f"Next: dlapp diagnose {folder.path.name}, or dlapp export {folder.path.name}")
+    model = shlex.quote(folder.path.name)
+    print(f"Next: dlapp diagnose {model}, or dlapp export {model}")
 
 
 def _default_name(recipe: Path) -> str:
@@ -105,8 +112,11 @@ def _search(search: "Search", trials: int, tuning: Path, console: "Console") -> 
     before = search.tried()
     space = search.recipe.tune.space
     console.print(f"{search.recipe.architecture} on {search.recipe.data}: searching {', '.join(space)}")
-    if before:
-        console.print(f"{len(before)} of {max(trials, len(before))} trials are there already in {tuning}")
+    if len(before) > trials:
+        console.print(f"there are {len(before)} trials already in {tuning}: --trials {trials} adds none")
+    elif before:
+        there = "is" if len(before) == 1 else "are"
+        console.print(f"{len(before)} of {trials} trials {there} there already in {tuning}")
     columns = (TextColumn("trials"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     task = bar.add_task("", total=trials, completed=len(before))
@@ -156,7 +166,8 @@ def _write_results(search: "Search", tuning: Path, tried: "Sequence[Tried]", imp
     from dlapp.reporting.tuning import write_history, write_importance
 
     best = search.best()
-    header = f"dlapp train {tuning / 'recipe.toml'}\nbest of {len(tried)} trials, dev loss {best.value:.4f}"
+    command = shlex.join(["dlapp", "train", str(tuning / "recipe.toml")])
+    header = f"{command}\nbest of {_trials(tried)}, dev loss {best.value:.4f}"
     search.best_recipe().write(tuning / "recipe.toml", header=header)
     _write_trials(tuning / "trials.csv", tried, list(search.recipe.tune.space))
     write_history(tuning / "history.png", [trial.value for trial in tried], [trial.state for trial in tried])
@@ -170,7 +181,7 @@ def _print_best(tried: "Sequence[Tried]") -> None:
     from rich.table import Table
 
     complete = sorted((trial for trial in tried if trial.state == "complete"), key=lambda trial: trial.value or 0.0)
-    table = Table(title=f"the best of {len(tried)} trials", box=SIMPLE)
+    table = Table(title=f"the best of {_trials(tried)}", box=SIMPLE)
     for column in ("trial", "dev loss"):
         table.add_column(column, justify="right")
     axes = list(tried[0].values)
@@ -192,8 +203,13 @@ def _won(first: "Tried", best: "Tried") -> str:
     return f"Dev loss {first.value:.4f} as the recipe is, {best.value:.4f} in trial {best.number}: {less:.0%} less."
 
 
-def _tell_importances(importances: Mapping[str, float]) -> str:
+def _tell_importances(importances: Mapping[str, float], complete: int) -> str:
     if not importances:
         return "What matters most cannot be told from so few trials."
     shares = [f"{key} {share:.0%}" for key, share in importances.items()]
-    return f"How the dev loss varied was due to {', '.join(shares)}."
+    rough = f" (from {complete} trials: a rough guess)" if complete < _ENOUGH else ""
+    return f"How the dev loss varied was due to {', '.join(shares)}{rough}."
+
+
+def _trials(tried: "Sequence[Tried]") -> str:
+    return f"{len(tried)} {'trial' if len(tried) == 1 else 'trials'}"

@@ -1,5 +1,6 @@
 """``dlapp verify``: does a bundle compute the same in every runtime?"""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,22 +16,20 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Replays samples.npz in every runtime and compares with what Keras gave; exit status 1 if one differs."""
-    from dlapp.cli.console import import_tensorflow, print_json
+    from dlapp.cli.console import find_bundle, import_tensorflow, print_json
 
     import_tensorflow()
     from dlapp.cli.export import example_input
     from dlapp.exporting.parity import PARITY, verify
-    from dlapp.files import find_folder
-    from dlapp.inference.bundle import ROOT, SIGNATURE
 
-    folder = find_folder(bundle, kind="bundle", root=str(ROOT), holds=SIGNATURE)
+    folder = find_bundle(bundle)
     parity = verify(folder, runtime, model=_find_model(folder))
     if as_json:
         print_json({"bundle": str(folder), **parity.to_dict()})
     else:
         print_parity(parity.to_dict())
         print(f"Wrote {folder / PARITY}")
-        print(f"Next: dlapp predict {folder.name} {example_input(folder)}")
+        print(f"Next: dlapp predict {shlex.quote(folder.name)} {example_input(folder)}")
     if not parity.holds:
         raise typer.Exit(1)
 

@@ -43,7 +43,11 @@ def audit(source: str) -> dict[str, Any]:
     verdicts += _judge_columns(columns)
     if unreadable:
         verdicts.append(
-            _line("problem", f"{len(unreadable):,} files cannot be read: repair or remove them", unreadable)
+            _line(
+                "problem",
+                f"{_count(unreadable, 'file')} cannot be read: repair or remove {_agree(unreadable, 'it', 'them')}",
+                unreadable,
+            )
         )
     elif pictures:
         verdicts.append(_line("ok", "every picture can be read"))
@@ -77,20 +81,29 @@ def judge_repeats(
     rows = next(iter(parts.values())).channels == 0
     within = [group for group in groups if not group.leaks and not group.contradicts]
     more = sum(len(group.members) - 1 for group in within)
-    # rows of few different values coincide by chance, pictures do not
-    coincide = rows and more > _COINCIDE * sum(map(len, parts.values()))
+    # rows of few different values coincide by chance, pictures do not; what was copied from split to split is no chance
+    chance = sum(len(group.members) - len({split for split, _ in group.members}) for group in groups if group.exact)
+    coincide = rows and chance > _COINCIDE * sum(map(len, parts.values()))
     lines = []
     leaks = [group for group in groups if group.leaks]
     if leaks:
-        text = f"{len(leaks):,} groups of the same or nearly the same examples lie in more than one split"
+        lie = _agree(leaks, "lies", "lie")
+        text = f"{_count(leaks, 'group')} of the same or nearly the same examples {lie} in more than one split"
+        shared = [{split for split, _ in group.members} for group in leaks]
+        flattered = [name for name in parts if name != "train" and any({"train", name} <= splits for splits in shared)]
+        if flattered and not coincide:
+            errors = _agree(flattered, "error", "errors")
+            text += f" and {_agree(leaks, 'flatters', 'flatter')} the {errors} on {' and '.join(flattered)}"
         lines.append(_line("note" if coincide else "problem", text, [told[id(group)] for group in leaks]))
     contradictions = [group for group in groups if group.contradicts and group.exact and labels]
     if contradictions:
-        text = f"{len(contradictions):,} groups of the same examples have different labels"
+        have = _agree(contradictions, "has", "have")
+        text = f"{_count(contradictions, 'group')} of the same examples {have} different labels"
         lines.append(_line("note" if coincide else "problem", text, [told[id(group)] for group in contradictions]))
     doubtful = [group for group in groups if group.contradicts and not group.exact and labels]
     if doubtful:
-        text = f"{len(doubtful):,} groups of nearly the same pictures have different labels"
+        have = _agree(doubtful, "has", "have")
+        text = f"{_count(doubtful, 'group')} of nearly the same pictures {have} different labels"
         lines.append(_line("note", text, [told[id(group)] for group in doubtful]))
     if within:
         text = f"{more:,} examples repeat others" if more > 1 else "1 example repeats another"
@@ -113,6 +126,14 @@ def _name_members(group: Group, parts: Mapping[str, Examples], labels: Sequence[
 
 def _line(verdict: str, text: str, details: Sequence[str] = ()) -> dict[str, Any]:
     return {"verdict": verdict, "text": text, "details": list(details)}
+
+
+def _count(things: Sequence[Any], noun: str) -> str:
+    return f"{len(things):,} {_agree(things, noun, noun + 's')}"
+
+
+def _agree(things: Sequence[Any], singular: str, plural: str) -> str:
+    return singular if len(things) == 1 else plural
 
 
 def _count_classes(loaded: Loaded, parts: Mapping[str, Examples]) -> dict[str, dict[str, int]]:
@@ -143,7 +164,7 @@ def _judge_balance(classes: Mapping[str, Mapping[str, int]], parts: Mapping[str,
         lines.append(_line("note", f"fewer than {_FEW} examples of {', '.join(few[:5])}"))
     least, most = min(totals, key=lambda k: totals[k]), max(totals, key=lambda k: totals[k])
     ratio = totals[most] / max(totals[least], 1)
-    told = f"{len(classes)} classes; {most} has {totals[most]:,} examples, {least} {totals[least]:,}"
+    told = f"{len(classes)} classes, from {totals[least]:,} examples ({least}) to {totals[most]:,} ({most})"
     if ratio == 1:
         told = f"{len(classes)} classes of {totals[least]:,} examples each"
     if ratio >= _UNBALANCED:
@@ -197,13 +218,13 @@ def _measure_columns(parts: Mapping[str, Examples]) -> list[dict[str, Any]]:
 def _judge_columns(columns: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     if not columns:
         return []
-    lines = [_line("ok", f"{len(columns)} columns")]
+    lines = [_line("ok", _count(columns, "column"))]
     constant = [column["name"] for column in columns if column["constant"]]
     if constant:
         lines.append(_line("note", f"the same in every row, so of no use: {', '.join(constant[:_SHOWN])}"))
     missing = [f"{column['name']} {100 * column['missing']:.1f} %" for column in columns if column["missing"]]
     if missing:
-        lines.append(_line("note", f"cells are missing in {len(missing)} columns", missing))
+        lines.append(_line("note", f"cells are missing in {_count(missing, 'column')}", missing))
     else:
         lines.append(_line("ok", "no cell is missing"))
     return lines

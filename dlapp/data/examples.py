@@ -8,9 +8,19 @@ import numpy as np
 
 from dlapp import pictures
 from dlapp.errors import SourceError
-from dlapp.signature import Column
+from dlapp.signature import Column, Layout
 
 SPLITS = ("train", "dev", "test")
+SPLIT_NAMES = {  # as people call them
+    "train": "train",
+    "training": "train",
+    "dev": "dev",
+    "val": "dev",
+    "valid": "dev",
+    "validation": "dev",
+    "test": "test",
+    "testing": "test",
+}
 _TOLD = 6  # columns of a row, in words
 
 
@@ -27,6 +37,8 @@ class Examples:
         sizes: (n, 2) height and width of every picture file, upright; empty unless ``inputs`` are paths.
         columns: of a table, whose cells are NaN where they are missing and the index of a category where
             the column has some; empty for pictures and for rows from an array.
+        origins: (n,) text, the file and line of every row; empty where that says nothing.
+        layout: of the table that the rows come from.
     """
 
     inputs: np.ndarray
@@ -35,6 +47,8 @@ class Examples:
     plain: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, bool))
     sizes: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 2), np.int32))
     columns: tuple[Column, ...] = ()
+    origins: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, str))
+    layout: Layout | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -52,6 +66,7 @@ class Examples:
             targets=self.targets[indices],
             plain=self.plain[indices] if len(self.plain) else self.plain,
             sizes=self.sizes[indices] if len(self.sizes) else self.sizes,
+            origins=self.origins[indices] if len(self.origins) else self.origins,
         )
 
     def read(self, index: int) -> np.ndarray:
@@ -61,7 +76,9 @@ class Examples:
         return self.inputs[index]
 
     def name(self, index: int, split: str) -> str:
-        """The file of an example, or which of its split it is."""
+        """The file of an example (and its line in a table), or which of its split it is."""
+        if len(self.origins):
+            return str(self.origins[index])
         return str(self.inputs[index]) if self.are_files else f"{split} example {index}"
 
     def describe(self, index: int) -> str:
@@ -184,7 +201,7 @@ def join(parts: Sequence[Examples]) -> Examples:
     """All the examples of ``parts``, in that order."""
     arrays = {
         name: np.concatenate([getattr(part, name) for part in parts])
-        for name in ("inputs", "targets", "plain", "sizes")
+        for name in ("inputs", "targets", "plain", "sizes", "origins")
     }
     return dataclasses.replace(parts[0], **arrays)
 

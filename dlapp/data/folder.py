@@ -11,21 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from dlapp import pictures
-from dlapp.data.examples import Examples, Loaded
+from dlapp.data.examples import SPLIT_NAMES, Examples, Loaded
 from dlapp.data.parallel import map_files
 from dlapp.errors import SourceError, UnreadablePicture
 from dlapp.files import sha256
-
-_SPLITS = {
-    "train": "train",
-    "training": "train",
-    "dev": "dev",
-    "val": "dev",
-    "valid": "dev",
-    "validation": "dev",
-    "test": "test",
-    "testing": "test",
-}
 
 
 def load(rest: str, *, channels: int | None = None, unreadable: list[str] | None = None) -> Loaded:
@@ -43,7 +32,7 @@ def load(rest: str, *, channels: int | None = None, unreadable: list[str] | None
     if not root.is_dir():
         raise SourceError(f"{rest} is not a folder.")
     tops = _subfolders(root)
-    split_tops = [top for top in tops if top.name.lower() in _SPLITS]
+    split_tops = [top for top in tops if top.name.lower() in SPLIT_NAMES]
     if split_tops and len(split_tops) < len(tops):
         others = ", ".join(top.name for top in tops if top not in split_tops)
         raise SourceError(
@@ -52,7 +41,7 @@ def load(rest: str, *, channels: int | None = None, unreadable: list[str] | None
         )
     by_split: dict[str, dict[str, list[Path]]] = {}
     for top in split_tops or [root]:
-        split = _SPLITS[top.name.lower()] if split_tops else "train"
+        split = SPLIT_NAMES[top.name.lower()] if split_tops else "train"
         if split in by_split:
             raise SourceError(f"{rest} has two folders for the {split} split. Merge them.")
         by_split[split] = _list_classes(top)

@@ -40,7 +40,9 @@ def measure(
         if scale == "unit":
             raise SourceError("scale = 'unit' divides pictures by 255; rows take 'standardize' or 'none'.")
         mean, variance = _moments_of_rows(train)
-        return Preprocessing(channels=0, scale=scale, mean=mean, variance=variance, columns=train.columns)
+        return Preprocessing(
+            channels=0, scale=scale, mean=mean, variance=variance, columns=train.columns, layout=train.layout
+        )
     if size is None:
         raise SourceError("pictures need a size to be resized to: set preprocessing.size to [height, width].")
     if antialias is None:

@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 
 from dlapp.data.arrays import from_arrays
-from dlapp.data.examples import Loaded
+from dlapp.data.examples import SPLIT_NAMES, SPLITS, Loaded
 from dlapp.errors import SourceError, UnknownName
-from dlapp.signature import Column
-from dlapp.tables import Table, codes, is_missing
+from dlapp.signature import Column, Layout
+from dlapp.tables import Table, encode, is_missing
 
-_SPLITS = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev", "test": "test"}
 _OPTIONS = ("target", "task", "drop", "categories", "split", "delimiter", "header")
-_DELIMITERS = {"tab": "\t", "comma": ",", "semicolon": ";", "bar": "|"}
+_DELIMITERS = {"tab": "\t", "comma": ",", "semicolon": ";", "bar": "|", "space": " "}
 _LEAST_ROWS = 3
 _MOST_CLASSES = 20  # whole numbers with more different values are a quantity
 _ROWS_A_CLASS = 5  # and so are those with fewer rows for each
@@ -30,6 +29,9 @@ _DATE = re.compile(
     r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2})|\d{1,2}:\d{2}(:\d{2})?"
     r"|\d{1,2}\.? [A-Za-z]{3,9}\.?,? \d{4}|[A-Za-z]{3,9}\.? \d{1,2},? \d{4})([T ,].*)?"
 )
+
+
+_Rows = dict[str, list[tuple[str, Any]]]  # by split: the name of a table, and the places in it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,19 +66,8 @@ def load(rest: str, *, known: Sequence[Column] | None = None) -> Loaded:
     """
     file, _, query = rest.partition("?")
     options = _parse(query)
-    tables = {name: _read(path, options) for name, path in _files(Path(file)).items()}
-    first = next(iter(tables.values()))
-    if not options.target:
-        raise SourceError(
-            f"a table needs a target: write csv:{file}?target=COLUMN. {first.path} has {', '.join(first.names)}."
-        )
-    target = _name(options.target, first)
-    options = _by_name(options, first)
-    lacking = [name for name, table in tables.items() if target not in table.names]
-    notes = [f"{tables[name].path} has no column {target} and is left out" for name in lacking if len(tables) > 1]
-    tables = {name: table for name, table in tables.items() if name not in lacking}
-    if not tables:
-        raise UnknownName("column", target, first.names)
+    tables, options, notes = _open(file, options)
+    first, target = next(iter(tables.values())), options.target
     names = [name for name in first.names if name not in (target, options.split, *options.drop)]
     for name, table in tables.items():
         absent = [column for column in names if column not in table.names]
@@ -84,27 +75,64 @@ def load(rest: str, *, known: Sequence[Column] | None = None) -> Loaded:
             raise SourceError(f"{table.path} lacks the column {absent[0]!r}, which other splits have ({name}).")
     rows = _rows(tables, options)
     if known is None:
-        columns, left_out = _columns(tables, names, options)
+        columns, left_out = _columns(tables, rows.get("train", next(iter(rows.values()))), names, options)
         notes += left_out
     else:
         columns = _known_columns(tables, names, known)
-    if not columns:
-        raise SourceError(f"{file} has no column left but the target {target!r}. " + "; ".join(notes))
+    notes += _tell_reading(first, columns)
     task, targets, note = _targets(tables, target, options.task)
     notes.append(note)
-    inputs = {name: _inputs(table, columns) for name, table in tables.items()}
-    joined = {
-        split: (
-            np.concatenate([inputs[name][chosen] for name, chosen in places]),
-            np.concatenate([targets[name][chosen] for name, chosen in places]),
+    if not columns:
+        raise SourceError(
+            f"{file} has no column but the target {target!r} to learn from"
+            + "".join(f"; {note}" for note in notes[:-1])
+            + ". Add one."
         )
-        for split, places in rows.items()
-    }
     digest = hashlib.sha256(query.encode())
     for name in sorted(tables):
         digest.update(tables[name].path.read_bytes())
-    loaded = from_arrays(file, joined, task=task, target=target, columns=columns)
+    layout = Layout(first.delimiter, first.has_header, first.names, target)
+    loaded = _load_parts(file, tables, rows, columns, targets, task=task, layout=layout)
     return loaded._replace(digest=digest.hexdigest(), notes=tuple(notes))
+
+
+def _open(file: str, options: _Options) -> tuple[dict[str, Table], _Options, list[str]]:
+    """The tables that have the target, by split; the options with the names of columns; and what is left out."""
+    tables = {name: _read(path, options) for name, path in _files(Path(file)).items()}
+    first = next(iter(tables.values()))
+    if not options.target:
+        raise SourceError(
+            f"a table needs a target: write csv:{file}?target=COLUMN. {first.path} has {', '.join(first.names)}."
+        )
+    options = _by_name(options, first)
+    kept = {name: table for name, table in tables.items() if options.target in table.names}
+    lacking = [table.path for name, table in tables.items() if name not in kept]
+    return kept, options, [f"{path} has no column {options.target} and is left out" for path in lacking]
+
+
+def _load_parts(
+    file: str,
+    tables: Mapping[str, Table],
+    rows: _Rows,
+    columns: Sequence[Column],
+    targets: Mapping[str, np.ndarray],
+    *,
+    task: str,
+    layout: Layout,
+) -> Loaded:
+    inputs = {name: encode(table, columns)[0] for name, table in tables.items()}
+    origins = {name: np.array([f"{table.path}:{line}" for line in table.lines]) for name, table in tables.items()}
+
+    def of(split: str, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        return np.concatenate([arrays[name][chosen] for name, chosen in rows[split]])
+
+    joined = {split: (of(split, inputs), of(split, targets)) for split in rows}
+    loaded = from_arrays(file, joined, task=task, target=layout.target, columns=columns)
+    parts = {
+        split: dataclasses.replace(part, origins=of(split, origins), layout=layout)
+        for split, part in loaded.parts.items()
+    }
+    return loaded._replace(parts=parts)
 
 
 def _parse(query: str) -> _Options:
@@ -136,9 +164,9 @@ def _files(path: Path) -> dict[str, Path]:
             raise SourceError(f"{path} does not exist.")
         return {"train": path}
     found = sorted(path.glob("*.csv"))
-    named = {_SPLITS[file.stem.lower()]: file for file in found if file.stem.lower() in _SPLITS}
+    named = {SPLIT_NAMES[file.stem.lower()]: file for file in found if file.stem.lower() in SPLIT_NAMES}
     if "train" in named:
-        return {name: named[name] for name in ("train", "dev", "test") if name in named}
+        return {name: named[name] for name in SPLITS if name in named}
     if len(found) == 1:
         return {"train": found[0]}
     raise SourceError(
@@ -166,47 +194,62 @@ def _by_name(options: _Options, table: Table) -> _Options:
     """The options with columns by their names, where they were given by their places."""
     return dataclasses.replace(
         options,
+        target=_name(options.target, table),
         drop=tuple(_name(wanted, table) for wanted in options.drop),
         categories=tuple(_name(wanted, table) for wanted in options.categories),
         split=_name(options.split, table) if options.split else "",
     )
 
 
-def _rows(tables: Mapping[str, Table], options: _Options) -> dict[str, list[tuple[str, Any]]]:
+def _tell_reading(table: Table, columns: Sequence[Column]) -> list[str]:
+    """What was found of how the cells are written, where it might be wrong."""
+    notes = []
+    if not table.has_header:
+        notes.append(f"{table.path} has no header: its columns are column1 to column{len(table.names)}")
+    commas = [c.name for c in columns if c.categories is None and table.has_decimal_commas(c.name)]
+    if commas:
+        notes.append(f"a comma is the decimal point in {', '.join(commas[:5])}{' ...' if len(commas) > 5 else ''}")
+    return notes
+
+
+def _rows(tables: Mapping[str, Table], options: _Options) -> _Rows:
     """Which rows of which table are train, dev and test."""
     if not options.split:
         return {name: [(name, slice(None))] for name in tables}
-    found: dict[str, list[tuple[str, Any]]] = {}
+    found: _Rows = {}
     for name, table in tables.items():
         said = [cell.lower() for cell in table.column(_name(options.split, table))]
-        unknown = next((row for row, cell in enumerate(said) if cell not in _SPLITS), None)
+        unknown = next((row for row, cell in enumerate(said) if cell not in SPLIT_NAMES), None)
         if unknown is not None:
             raise SourceError(
                 f"line {table.lines[unknown]} of {table.path}: {options.split} must be train, dev or test; "
                 f"got {said[unknown]!r}."
             )
-        for split in ("train", "dev", "test"):
-            chosen = np.flatnonzero([_SPLITS[cell] == split for cell in said])
+        for split in SPLITS:
+            chosen = np.flatnonzero([SPLIT_NAMES[cell] == split for cell in said])
             if len(chosen):
                 found.setdefault(split, []).append((name, chosen))
     return found
 
 
 def _columns(
-    tables: Mapping[str, Table], names: Sequence[str], options: _Options
+    tables: Mapping[str, Table], train: Sequence[tuple[str, Any]], names: Sequence[str], options: _Options
 ) -> tuple[tuple[Column, ...], list[str]]:
+    """The columns that a network can use, as the rows of train have them, and why others are left out."""
     columns: list[Column] = []
     notes: list[str] = []
     for name in names:
-        cells = [cell for table in tables.values() for cell in table.column(name)]
-        present = [cell for cell in cells if not is_missing(cell)]
+        cells = [np.array(tables[table].column(name), object)[chosen] for table, chosen in train]
+        present = [cell for part in cells for cell in part if not is_missing(cell)]
         if not present:
             notes.append(f"{name} is left out: it is empty")
             continue
-        wrong = sum(table.numbers(table.column(name))[1].sum() for table in tables.values())
+        found = [tables[table].numbers(part.tolist()) for (table, _), part in zip(train, cells, strict=True)]
+        wrong = sum(bad.sum() for _, bad in found)
         if name not in options.categories and wrong <= (1 - _MOSTLY) * len(present):
             _check_numbers(tables, name)
-            if len(cells) > _MOST_CLASSES and len(names) > 1 and all(_counts(table, name) for table in tables.values()):
+            many = sum(map(len, cells)) > _MOST_CLASSES and len(names) > 1
+            if many and all((np.diff(values) == 1).all() for values, _ in found):
                 notes.append(f"{name} is left out: it counts the rows (&categories={name} keeps it)")
             else:
                 columns.append(Column(name))
@@ -237,11 +280,6 @@ def _known_columns(tables: Mapping[str, Table], names: Sequence[str], known: Seq
             cells = {cell for table in tables.values() for cell in table.column(column.name)}
             columns.append(Column(column.name, tuple(sorted(cell for cell in cells if not is_missing(cell)))))
     return tuple(columns)
-
-
-def _counts(table: Table, name: str) -> bool:
-    """Whether each value is one more than the one before."""
-    return bool((np.diff(table.numbers(table.column(name))[0]) == 1).all())
 
 
 def _check_numbers(tables: Mapping[str, Table], name: str) -> None:
@@ -285,8 +323,8 @@ def _targets(tables: Mapping[str, Table], target: str, wanted: str) -> tuple[str
         if row is not None:
             raise SourceError(f"line {table.lines[row]} of {table.path} has no {target}. Fill it in or remove the row.")
     first = next(iter(tables.values()))
-    if sum(map(len, cells.values())) < _LEAST_ROWS:
-        raise SourceError(f"{first.path} has {len(first)} rows; train, dev and test need one each at the least.")
+    if (count := sum(map(len, cells.values()))) < _LEAST_ROWS:
+        raise SourceError(f"{first.path} has {count} of the {_LEAST_ROWS} rows that train, dev and test need at least.")
     values = {cell for column in cells.values() for cell in column}
     if len(values) == 1:
         raise SourceError(f"the target {target} of {first.path} is {values.pop()!r} in every row: nothing to learn.")
@@ -302,8 +340,12 @@ def _targets(tables: Mapping[str, Table], target: str, wanted: str) -> tuple[str
                     f"got {cells[name][row]!r}."
                     + (" &task=classification takes all of them as classes." if mostly else "")
                 )
-    if not text and not np.isfinite(every).all():
-        raise SourceError(f"the target {target} of {first.path} holds infinity. Correct it.")
+    for name, (values, wrong) in found.items():
+        for row in np.flatnonzero(~np.isfinite(values) & ~wrong).tolist() if not text else ():
+            raise SourceError(
+                f"line {tables[name].lines[row]} of {tables[name].path}: the target {target} must be a finite number; "
+                f"got {cells[name][row]!r}."
+            )
     if not text and wanted != "classification":
         whole = bool((every == np.rint(every)).all())
         different = len(np.unique(every))
@@ -325,11 +367,3 @@ def _targets(tables: Mapping[str, Table], target: str, wanted: str) -> tuple[str
         )
     note = f"{target} is one of {classes} classes"
     return "classification", targets, note if text else f"{note} (&task=regression takes it as a number)"
-
-
-def _inputs(table: Table, columns: Sequence[Column]) -> np.ndarray:
-    inputs = np.empty((len(table), len(columns)), np.float32)
-    for place, column in enumerate(columns):
-        cells = table.column(column.name)
-        inputs[:, place] = table.numbers(cells)[0] if column.categories is None else codes(cells, column.categories)
-    return inputs

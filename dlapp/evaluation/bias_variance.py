@@ -95,7 +95,8 @@ def overtraining(
         verdict = "yes"
     told = {
         "yes": f"the run overfits after epoch {epoch}, whose weights were kept",
-        "no": "train was fitted no further",
+        "no": "the last weights are no better on train than the kept ones, "
+        f"so the run does not overfit after epoch {epoch}",
         "cannot tell": "not enough examples to tell whether the run overfits at its end",
     }[verdict]
     train, dev = _tell(float(last["train"].mean()), shares), _tell(float(last["dev"].mean()), shares)
@@ -167,7 +168,7 @@ def _find(
 
 def _bias(train: Interval, bayes_error: float, shares: bool) -> tuple[str, str]:
     numbers = f"error on train {_tell_interval(train, shares)}"
-    reference = f"the Bayes error {_tell(bayes_error, shares)}"
+    reference = f"the Bayes error {_tell(bayes_error, shares)}" if bayes_error else "a Bayes error taken as 0"
     if train.value < bayes_error:
         reference += " (which is estimated too high, or train was learnt by heart)"
     return numbers, reference

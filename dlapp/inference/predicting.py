@@ -4,6 +4,7 @@ import dataclasses
 import glob
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,12 +26,23 @@ class Prediction:
         top: (label, probability) of the likeliest classes, likeliest first; empty if there is an error.
         error: why there is no answer.
         value: what a regression predicts; None for a classifier.
+        note: what the answer is less sure for: cells of a row such as train had none.
     """
 
     input: str
     top: tuple[tuple[str, float], ...] = ()
     error: str | None = None
     value: float | None = None
+    note: str = ""
+
+
+class _Input(NamedTuple):
+    """One raw input, or why there is none."""
+
+    name: str
+    value: np.ndarray | None
+    error: str = ""
+    note: str = ""
 
 
 def expand(inputs: Sequence[str]) -> list[Path]:
@@ -68,61 +80,61 @@ def predict(bundle: Bundle, files: Iterable[Path], *, top: int = 1) -> Iterator[
     if bundle.signature.task not in ("classification", "regression"):
         raise DlappError(f"{bundle.folder} does {bundle.signature.task}, which this dlapp cannot print.")
     read = _read_pictures if bundle.signature.preprocessing.size is not None else _read_rows
-    waiting: list[tuple[str, np.ndarray]] = []
-    for name, value, error in read(bundle, files):
-        if waiting and (value is None or value.shape != waiting[0][1].shape or _is_full(waiting)):
-            yield from _answer(bundle, waiting, top)
-            waiting = []
+    waiting: list[_Input] = []
+    values: list[np.ndarray] = []
+    for found in read(bundle, files):
+        value = found.value
+        if values and (value is None or value.shape != values[0].shape or _is_full(values)):
+            yield from _answer(bundle, waiting, values, top)
+            waiting, values = [], []
         if value is None:
-            yield Prediction(name, error=error)
+            yield Prediction(found.name, error=found.error)
         else:
-            waiting.append((name, value))
-    if waiting:
-        yield from _answer(bundle, waiting, top)
+            waiting.append(found)
+            values.append(value)
+    if values:
+        yield from _answer(bundle, waiting, values, top)
 
 
-def _is_full(waiting: Sequence[tuple[str, np.ndarray]]) -> bool:
-    return len(waiting) == _BATCH or (len(waiting) + 1) * waiting[0][1].nbytes > _BATCH_BYTES
+def _is_full(values: Sequence[np.ndarray]) -> bool:
+    return len(values) == _BATCH or (len(values) + 1) * values[0].nbytes > _BATCH_BYTES
 
 
-def _answer(bundle: Bundle, inputs: Sequence[tuple[str, np.ndarray]], top: int) -> Iterator[Prediction]:
-    outputs = bundle.run(np.stack([value for _, value in inputs]))
+def _answer(bundle: Bundle, inputs: Sequence[_Input], values: Sequence[np.ndarray], top: int) -> Iterator[Prediction]:
+    outputs = bundle.run(np.stack(values))
     if bundle.signature.task == "regression":
-        for (name, _), value in zip(inputs, outputs["value"][:, 0].tolist(), strict=True):
-            yield Prediction(name, value=value)
+        for given, value in zip(inputs, outputs["value"][:, 0].tolist(), strict=True):
+            yield Prediction(given.name, value=value, note=given.note)
         return
-    probabilities = outputs["probabilities"]
-    for (name, _), row in zip(inputs, probabilities, strict=True):
+    for given, row in zip(inputs, outputs["probabilities"], strict=True):
         order = np.argsort(-row, kind="stable")[:top].tolist()
-        yield Prediction(name, tuple((bundle.signature.labels[k], float(row[k])) for k in order))
+        answer = tuple((bundle.signature.labels[k], float(row[k])) for k in order)
+        yield Prediction(given.name, answer, note=given.note)
 
 
-def _read_pictures(bundle: Bundle, files: Iterable[Path]) -> Iterator[tuple[str, np.ndarray | None, str]]:
+def _read_pictures(bundle: Bundle, files: Iterable[Path]) -> Iterator[_Input]:
     for file in files:
         try:
-            yield str(file), pictures.read(file, bundle.signature.preprocessing.channels), ""
+            yield _Input(str(file), pictures.read(file, bundle.signature.preprocessing.channels))
         except UnreadablePicture as error:
-            yield str(file), None, str(error)
+            yield _Input(str(file), None, str(error))
 
 
-def _read_rows(bundle: Bundle, files: Iterable[Path]) -> Iterator[tuple[str, np.ndarray | None, str]]:
+def _read_rows(bundle: Bundle, files: Iterable[Path]) -> Iterator[_Input]:
     for file in files:
         yield from (_read_array if file.suffix.lower() == ".npy" else _read_table)(bundle, file)
 
 
-def _read_array(bundle: Bundle, file: Path) -> Iterator[tuple[str, np.ndarray | None, str]]:
+def _read_array(bundle: Bundle, file: Path) -> Iterator[_Input]:
     columns = len(bundle.signature.preprocessing.mean)
     try:
         rows = np.lib.format.open_memmap(file, mode="r")
     except (OSError, ValueError, EOFError, SyntaxError) as error:
-        yield str(file), None, f"{file} cannot be read as a NumPy file (.npy): {error}."
+        yield _Input(str(file), None, f"{file} cannot be read as a NumPy file (.npy): {error}.")
         return
     if rows.ndim != 2 or rows.shape[1] != columns or rows.dtype.kind not in "fiub":
-        yield (
-            str(file),
-            None,
-            f"{file} must hold one array of (rows, {columns} columns); it holds {rows.dtype} of {rows.shape}.",
-        )
+        wanted = f"{file} must hold one array of (rows, {columns} columns)"
+        yield _Input(str(file), None, f"{wanted}; it holds {rows.dtype} of {rows.shape}.")
         return
     with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and told so
         values = rows.astype(np.float32)
@@ -130,28 +142,39 @@ def _read_array(bundle: Bundle, file: Path) -> Iterator[tuple[str, np.ndarray | 
     for number, row in enumerate(values):
         usable = bool((np.isfinite(row) | (np.isnan(row) & may_miss)).all())
         wrong = "infinity" if may_miss else "NaN or infinity"
-        yield f"{file}:{number}", row if usable else None, f"row {number} of {file} holds {wrong}."
+        error = "" if usable else f"row {number} of {file} holds {wrong}."
+        yield _Input(f"{file}:{number}", row if usable else None, error)
 
 
-def _read_table(bundle: Bundle, file: Path) -> Iterator[tuple[str, np.ndarray | None, str]]:
+def _read_table(bundle: Bundle, file: Path) -> Iterator[_Input]:
     from dlapp import tables  # a bundle of pictures does without
 
     preprocessing = bundle.signature.preprocessing
     width = len(preprocessing.mean)
+    known = [column.name for column in preprocessing.columns]
     try:
-        table = tables.Table.read(file, known=[column.name for column in preprocessing.columns])
+        table = tables.Table.read(file, known=known, layout=preprocessing.layout)
         if not preprocessing.columns and len(table.names) != width:
             raise SourceError(f"{file} must have {width} columns; it has {len(table.names)}.")
         # an array's columns have no names: those of the table are as good
         columns = preprocessing.columns or tuple(Column(name) for name in table.names)
         values, wrong = tables.encode(table, columns)
     except SourceError as error:
-        yield str(file), None, str(error)
+        yield _Input(str(file), None, str(error))
         return
     if not len(table):
-        yield str(file), None, f"{file} has a header and no rows."
+        yield _Input(str(file), None, f"{file} has a header and no rows.")
     for number, row in enumerate(values):
-        error = wrong.get(number, "")
+        name, error = f"{file}:{table.lines[number]}", wrong.get(number, "")
         if not error and not preprocessing.columns and np.isnan(row).any():
             error = f"line {table.lines[number]} of {file}: a cell is missing, which this bundle does not take."
-        yield f"{file}:{table.lines[number]}", None if error else row, error
+        yield _Input(name, None if error else row, error, _tell_unknown(row, preprocessing.columns))
+
+
+def _tell_unknown(row: np.ndarray, columns: Sequence[Column]) -> str:
+    """Which cells of an encoded row are such as train had none; nothing where there are none of them."""
+    values = list(zip(row.tolist(), columns, strict=False))
+    other = [column.name for value, column in values if column.categories is not None and value == -1]
+    missing = [column.name for value, column in values if value != value and not column.missing]  # NaN
+    told = [f"{name} has a value that train had not, or once" for name in other]
+    return "; ".join(told + [f"{name} is missing, which it never was in train" for name in missing])

@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import io
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ def write_report(
         title=title,
         recipe=recipe,
         recipe_text=recipe.to_toml(),
-        recipe_path=recipe_path,
+        recipe_path=shlex.quote(recipe_path),
         metrics=metrics,
         splits=("train", "dev", "test"),
         history=history,

@@ -74,16 +74,17 @@ def advise(recipe: Recipe, problems: Mapping[str, float], facts: Facts) -> tuple
     """
     advice: list[Advice] = []
     if "mismatch" in problems:
-        advice += _against_mismatch(facts)
+        advice += _against_mismatch(recipe, facts)
     overtrained = "overtraining" in problems  # a network that can overfit is large enough, and was trained enough
     bias = _against_bias(recipe, facts) if "avoidable_bias" in problems and not overtrained else []
     variance = _against_variance(recipe, facts) if overtrained or "variance" in problems else []
     first = problems.get("variance", 0.0) > _BY_FAR * problems.get("avoidable_bias", 0.0)
     advice += [*variance, *bias] if first else [*bias, *variance]
-    if "dev_overfitting" in problems:
+    dev = min(round(1.5 * recipe.split.dev, 2), 0.4, round(0.9 - recipe.split.test, 2))
+    if "dev_overfitting" in problems and dev > recipe.split.dev:
         why = "dev was chosen by too often: a larger dev, drawn anew, is harder to fit by accident"
-        settings = {"split.own": False, "split.dev": min(round(1.5 * recipe.split.dev, 2), 0.4)}
-        advice.append(Advice("overfitting of dev", why, _train(facts, "new-dev", settings)))
+        settings = {"split.own": False, "split.dev": dev}
+        advice += _change("overfitting of dev", why, recipe, facts, "new-dev", settings)
     once: dict[str, Advice] = {}
     for one in advice:
         once.setdefault(one.command, one)
@@ -93,23 +94,21 @@ def advise(recipe: Recipe, problems: Mapping[str, float], facts: Facts) -> tuple
 def _against_bias(recipe: Recipe, facts: Facts) -> list[Advice]:
     training = recipe.training
     advice = []
-    penalties = {
-        **({"training.l1": 0, "training.l2": 0} if training.l1 or training.l2 else {}),
-        **({"training.dropout": 0.0} if training.dropout else {}),
-    }
-    if penalties:
-        why = "regularization holds the network back from fitting train: take it away first"
-        advice.append(Advice("bias", why, _train(facts, "unregularized", penalties)))
-    bigger = Advice("bias", *_bigger(recipe, facts))
-    longer = Advice("bias", *_longer(recipe, facts))
+    penalties = {"training.l1": 0, "training.l2": 0, "training.dropout": 0.0}
+    why = "regularization holds the network back from fitting train: take it away first"
+    advice += _change("bias", why, recipe, facts, "unregularized", penalties)
+    bigger = _bigger(recipe, facts)
+    longer = _longer(recipe, facts)
     steps = len(facts.history) * facts.steps_per_epoch
-    advice += [longer, bigger] if steps < _FEW_STEPS or _still_falls(facts.history) else [bigger, longer]
+    few = steps < _FEW_STEPS or _still_falls(facts.history)
+    advice += [*longer, *bigger] if few else [*bigger, *longer]
     if training.optimizer != "adam":
         why = f"Adam usually fits faster than {training.optimizer}"
         settings = {"training.optimizer": "adam", "training.learning_rate": 0.002}
-        advice.append(Advice("bias", why, _train(facts, "adam", settings)))
+        advice += _change("bias", why, recipe, facts, "adam", settings)
     why = "a better learning rate: the range test looks at all of them in a minute"
-    advice.append(Advice("bias", why, f"dlapp train {facts.recipe_path} --find-learning-rate"))
+    command = shlex.join(["dlapp", "train", facts.recipe_path, "--find-learning-rate"])
+    advice.append(Advice("bias", why, command))
     advice.append(_search("bias", facts))
     return advice
 
@@ -119,34 +118,37 @@ def _against_variance(recipe: Recipe, facts: Facts) -> list[Advice]:
     advice = []
     if facts.pictures and not recipe.preprocessing.augment.shift:
         why = "more data: shifted copies of the pictures cost nothing"
-        advice.append(Advice("variance", why, _train(facts, "shifted", {"preprocessing.augment.shift": 0.1})))
+        advice += _change("variance", why, recipe, facts, "shifted", {"preprocessing.augment.shift": 0.1})
     if facts.drops and not isinstance(training.dropout, tuple):
-        rate = round(min(training.dropout + 0.4, 0.7), 2)
+        rate = max(round(min(training.dropout + 0.4, 0.7), 2), training.dropout)
         why = f"regularization: dropout of {rate:g}"
-        advice.append(Advice("variance", why, _train(facts, "dropout", {"training.dropout": rate})))
-    l2 = float(f"{min(max(10 * training.l2, 1e-3), 0.1):.2g}")
+        advice += _change("variance", why, recipe, facts, "dropout", {"training.dropout": rate})
+    l2 = max(float(f"{min(max(10 * training.l2, 1e-3), 0.1):.2g}"), training.l2)
     why = f"regularization: an L2 penalty of {l2:g}"
-    advice.append(Advice("variance", why, _train(facts, "l2", {"training.l2": l2})))
+    advice += _change("variance", why, recipe, facts, "l2", {"training.l2": l2})
     if not training.early_stopping:
         why = "stop when dev gets no better"
-        advice.append(Advice("variance", why, _train(facts, "stopped", {"training.early_stopping": 10})))
+        advice += _change("variance", why, recipe, facts, "stopped", {"training.early_stopping": 10})
     if facts.pictures and (recipe.architecture in _LINEAR or facts.units):
         why = "another architecture: convolutions share their weights over the picture"
         settings = {"architecture": "lenet5", "architecture_options": {}, "preprocessing.size": [32, 32]}
-        advice.append(Advice("variance", why, _train(facts, "lenet5", settings)))
+        advice += _change("variance", why, recipe, facts, "lenet5", settings)
     elif facts.units and facts.parameters > facts.train_examples:
-        units = [max(count // 4, 4) for count in facts.units[:2]]
+        units = [min(max(count // 4, 4), count) for count in facts.units[:2]]
         why = f"a smaller network: {facts.parameters:,} parameters learn {facts.train_examples:,} examples by heart"
-        advice.append(Advice("variance", why, _train(facts, "smaller", {"architecture_options.units": units})))
+        if units != list(facts.units):  # which the recipe may leave to its builder
+            one = recipe.architecture == "shallow_network"
+            settings = {"architecture_options.units": units[0] if one else units}
+            advice += _change("variance", why, recipe, facts, "smaller", settings)
     why = "more examples: the learning curve says how much they would bring"
     advice.append(Advice("variance", why, f"dlapp diagnose {shlex.quote(facts.model)} --learning-curve"))
     advice.append(_search("variance", facts))
     return advice
 
 
-def _against_mismatch(facts: Facts) -> list[Advice]:
+def _against_mismatch(recipe: Recipe, facts: Facts) -> list[Advice]:
     why = "dev is of another kind than train: let every split have some of each, by drawing all of them anew"
-    advice = [Advice("mismatch", why, _train(facts, "redrawn", {"split.own": False}))]
+    advice = _change("mismatch", why, recipe, facts, "redrawn", {"split.own": False})
     if facts.suspects:
         why = f"find out why {', '.join(facts.suspects)} differ between the splits, or bring examples like those of dev"
     else:
@@ -154,7 +156,7 @@ def _against_mismatch(facts: Facts) -> list[Advice]:
     return [*advice, Advice("mismatch", why, f"dlapp check {shlex.quote(facts.source)}")]
 
 
-def _bigger(recipe: Recipe, facts: Facts) -> tuple[str, str]:
+def _bigger(recipe: Recipe, facts: Facts) -> list[Advice]:
     if facts.units:
         # a narrow or single layer gets company; a wide one is doubled
         units = [max(2 * count, 32) for count in facts.units]
@@ -163,33 +165,34 @@ def _bigger(recipe: Recipe, facts: Facts) -> tuple[str, str]:
         settings: dict[str, Any] = {"architecture_options.units": units}
         if recipe.architecture != "deep_network":
             settings = {"architecture": "deep_network", "architecture_options": {"units": units}}
-        return f"a bigger network: {len(units)} hidden layers instead of {len(facts.units)}", _train(
-            facts, "bigger", settings
-        )
+        why = f"a bigger network: {len(units)} hidden layers instead of {len(facts.units)}"
+        return _change("bias", why, recipe, facts, "bigger", settings)
     if recipe.architecture in _LINEAR:
         name = "lenet5" if facts.pictures and recipe.architecture != "linear_unit" else "deep_network"
         settings = {"architecture": name, "architecture_options": {}}
         if name == "lenet5":
             settings["preprocessing.size"] = [32, 32]
-        return f"a bigger network: {recipe.architecture} has no hidden layer", _train(facts, name, settings)
+        return _change(
+            "bias", f"a bigger network: {recipe.architecture} has no hidden layer", recipe, facts, name, settings
+        )
     settings = {"architecture_options.activation": "relu"}
-    return "another activation: relu does not saturate", _train(facts, "relu", settings)
+    return _change("bias", "another activation: relu does not saturate", recipe, facts, "relu", settings)
 
 
-def _longer(recipe: Recipe, facts: Facts) -> tuple[str, str]:
+def _longer(recipe: Recipe, facts: Facts) -> list[Advice]:
     settings: dict[str, Any] = {"training.epochs": _MANY_EPOCHS * recipe.training.epochs}
     why = f"longer: {len(facts.history)} epochs were {len(facts.history) * facts.steps_per_epoch:,} steps"
-    if facts.steps_per_epoch < 20:
-        smaller = max(min(facts.train_examples // 20, 32), 8)
+    size = facts.train_examples if recipe.training.batch_size == "all" else recipe.training.batch_size
+    smaller = max(min(facts.train_examples // 20, 32), 8)
+    if facts.steps_per_epoch < 20 and smaller < size:
         settings["training.batch_size"] = smaller
         why += "; smaller batches make more of them"
-    return why, _train(facts, "longer", settings)
+    return _change("bias", why, recipe, facts, "longer", settings)
 
 
 def _search(against: str, facts: Facts) -> Advice:
-    return Advice(
-        against, "search the hyperparameters, learning rate first", f"dlapp tune {facts.recipe_path} --trials 20"
-    )
+    command = shlex.join(["dlapp", "tune", facts.recipe_path, "--trials", "20"])
+    return Advice(against, "search the hyperparameters, learning rate first", command)
 
 
 def _still_falls(history: Sequence[Row]) -> bool:
@@ -198,11 +201,23 @@ def _still_falls(history: Sequence[Row]) -> bool:
     return bool(np.mean(losses[-quarter:]) < _STILL_FALLING * np.mean(losses[-2 * quarter : -quarter] or losses[:1]))
 
 
-def _train(facts: Facts, suffix: str, settings: dict[str, Any]) -> str:
+def _change(
+    against: str, why: str, recipe: Recipe, facts: Facts, suffix: str, settings: Mapping[str, Any]
+) -> list[Advice]:
+    """Another training, with the settings that the recipe does not have yet; nothing where it has all of them."""
     words = ["dlapp", "train", facts.recipe_path]
-    for key, value in settings.items():
+    own = recipe.model_dump(mode="json")
+    changes = {key: value for key, value in settings.items() if _value(own, key) != value}
+    for key, value in changes.items():
         words += ["--set", f"{key}={_to_toml(value)}"]
-    return shlex.join([*words, "--name", f"{facts.model}-{suffix}"])
+    command = shlex.join([*words, "--name", f"{facts.model}-{suffix}"])
+    return [Advice(against, why, command)] if changes else []
+
+
+def _value(values: Any, dotted: str) -> Any:
+    for part in dotted.split("."):
+        values = values.get(part)
+    return values
 
 
 def _to_toml(value: Any) -> str:

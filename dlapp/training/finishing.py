@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -59,9 +60,8 @@ def finish(run: Run, folder: ModelFolder) -> dict[str, np.ndarray]:
     signature.write(folder.signature)
     seconds = sum(row["seconds"] for row in read_history(folder.history))
     machine = f"{os.cpu_count()} CPU cores, {seconds:.0f} s"
-    run.recipe.write(
-        folder.recipe, header=f"dlapp train {folder.recipe}       {machine}, test {_headline(metrics['test'])}"
-    )
+    command = f"dlapp train {shlex.quote(str(folder.recipe))}"
+    run.recipe.write(folder.recipe, header=f"{command}       {machine}, test {_headline(metrics['test'])}")
     write_json(folder.metrics, metrics)  # last: a folder that has it is finished
     return answers
 

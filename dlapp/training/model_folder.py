@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 import zipfile
 import zlib
 from pathlib import Path
@@ -108,9 +109,8 @@ class ModelFolder:
 
     def _check_finished(self) -> None:
         if not self.metrics.exists():
-            raise TrainingError(
-                f"the run in {self.path} is not finished. Go on with: dlapp train {self.recipe} --resume"
-            )
+            command = f"dlapp train {shlex.quote(str(self.recipe))} --resume"
+            raise TrainingError(f"the run in {self.path} is not finished. Go on with: {command}")
 
 
 def load_keras(path: Path) -> keras.Model:

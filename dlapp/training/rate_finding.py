@@ -17,6 +17,7 @@ from dlapp.training.preparing import Run, class_weights
 
 LOWEST, HIGHEST = 1e-6, 10.0
 _STEPS = 200
+_BEGINNING = 20  # steps, up to a rate of 5e-6: no network learns anything in them
 _SMOOTHING = 0.9  # of the exponentially weighted average of the loss, with bias correction
 _BLOWN_UP = 4.0  # times the lowest loss: the test ends
 _SAFETY = 10.0  # a tenth of the rate at which the loss is lowest trains without diverging later
@@ -29,8 +30,8 @@ class RateTest:
     Attributes:
         rates: (steps,) the learning rate of each step.
         losses: (steps,) the smoothed loss before it.
-        suggestion: where the loss falls most steeply on the logarithmic axis, but no more than a tenth of
-            the rate at which it is lowest.
+        suggestion: where the loss has fallen halfway from where it began to its lowest, but no more than a
+            tenth of the rate at which it is lowest.
     """
 
     rates: tuple[float, ...]
@@ -89,12 +90,13 @@ class _Rise(keras.callbacks.Callback):
 
 
 def _suggest(rates: list[float], losses: list[float]) -> float:
+    """Halfway down is about where the loss falls most steeply, but noise moves it less than it does a slope."""
+    began = float(np.median(losses[:_BEGINNING])) if losses else 0.0
     lowest = int(np.argmin(losses)) if losses else 0
-    if lowest < 2 or losses[lowest] > 0.99 * losses[0]:
+    if lowest < 2 or losses[lowest] > 0.99 * began:
         raise TrainingError(
             "the loss did not fall at any learning rate from 1e-06 to 10: look at the data, the scaling of the inputs "
             "and the initial weights first."
         )
-    slopes = np.gradient(np.array(losses[: lowest + 1]), np.log(rates[: lowest + 1]))
-    suggestion = min(rates[int(np.argmin(slopes))], rates[lowest] / _SAFETY)
-    return float(f"{suggestion:.2g}")
+    above = np.flatnonzero(np.array(losses[: lowest + 1]) >= (began + losses[lowest]) / 2)
+    return float(f"{min(rates[above[-1]], rates[lowest] / _SAFETY):.2g}")

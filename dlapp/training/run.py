@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 from collections.abc import Sequence
 
 import keras
@@ -49,7 +50,7 @@ def train(run: Run, folder: ModelFolder, console: Console) -> dict[str, np.ndarr
                 "data. Train anew under another --name."
             )
     folder.metrics.unlink(missing_ok=True)  # of other weights than those to come; a folder without is unfinished
-    run.recipe.write(folder.recipe, header=f"dlapp train {folder.recipe}")
+    run.recipe.write(folder.recipe, header=f"dlapp train {shlex.quote(str(folder.recipe))}")
     write_json(folder.last_state, {"data_hash": run.data.hash})
     fit(run, folder, console)
     return finish(run, folder)

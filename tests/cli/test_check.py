@@ -53,7 +53,8 @@ def test_a_picture_in_train_and_test_is_a_leak(dlapp, pictures):
     Image.open(pictures / "train/dog/1.png").save(pictures / "test/dog/copy.jpg", quality=80)
     status, found = checked(dlapp, "folder:pictures")
     assert status == 1
-    assert problems(found) == ["2 groups of the same or nearly the same examples lie in more than one split"]
+    told = "2 groups of the same or nearly the same examples lie in more than one split and flatter the error on test"
+    assert problems(found) == [told]
     members = [set(map(str, group["members"])) for group in found["repeats"]]
     assert {"pictures/train/cat/0.png", "pictures/test/cat/copy.png"} in members
     assert [group["exact"] for group in found["repeats"]].count(True) == 1
@@ -63,7 +64,7 @@ def test_the_same_picture_under_two_labels_is_a_contradiction(dlapp, pictures):
     shutil.copy(pictures / "train/cat/0.png", pictures / "train/dog/0b.png")
     status, found = checked(dlapp, "folder:pictures")
     assert status == 1
-    assert problems(found) == ["1 groups of the same examples have different labels"]
+    assert problems(found) == ["1 group of the same examples has different labels"]
     assert "pictures/train/cat/0.png (cat)" in found["repeats"][0]["members"]
 
 
@@ -77,6 +78,9 @@ def test_every_unreadable_picture_is_named(dlapp, pictures):
     assert problems(found) == ["4 files cannot be read: repair or remove them"]
     assert all(any(name in line for line in found["unreadable"]) for name in ("bad0", "bad1", "bad2", "cut.png"))
     assert found["examples"]["train"] == 13, "what can be listed is audited nevertheless"
+    for number in range(3):
+        (pictures / f"train/cat/bad{number}.png").unlink()
+    assert problems(checked(dlapp, "folder:pictures")[1]) == ["1 file cannot be read: repair or remove it"]
 
 
 def test_one_class_is_told_and_not_refused(dlapp, workplace):
@@ -118,7 +122,38 @@ def test_rows_of_test_that_stand_in_train_are_a_leak(dlapp, workplace):
     np.savez("leak.npz", x_train=x[:40], y_train=y[:40], x_test=np.concatenate([x[40:], x[:3]]), y_test=y[:23])
     status, found = checked(dlapp, "npz:leak.npz")
     assert status == 1
-    assert "3 groups of the same or nearly the same examples lie in more than one split" in problems(found)
+    told = "3 groups of the same or nearly the same examples lie in more than one split and flatter the error on test"
+    assert told in problems(found)
+
+
+def write_table(folder, rows):
+    lines = [",".join(map(str, row)) for row in rows]
+    (folder / "table.csv").write_text("\n".join(["x,z,y", *lines]) + "\n")
+
+
+@pytest.mark.parametrize("labels", ["aa", "ab"], ids=["repeats", "contradictions"])
+def test_rows_that_coincide_by_chance_are_a_note_whatever_their_labels(dlapp, workplace, labels):
+    random = np.random.default_rng(0)
+    rows = [[*random.normal(size=2).round(5), "ab"[n % 2]] for n in range(100)]
+    write_table(workplace, [*rows, *([7, n, label] for n in range(3) for label in labels)])
+    status, found = checked(dlapp, "csv:table.csv?target=y")
+    assert (status, problems(found)) == (0, [])
+    assert len(found["repeats"]) == 3
+    write_table(workplace, [*rows, *([7, 0, label] for label in labels)])
+    status, found = checked(dlapp, "csv:table.csv?target=y")
+    contradiction = "1 group of the same examples has different labels"
+    assert problems(found) == ([contradiction] if labels == "ab" else [])
+    assert status == len(problems(found))
+
+
+def test_one_column_is_one_and_the_next_command_can_be_pasted(dlapp, workplace):
+    (workplace / "one.csv").write_text("x,y\n" + "".join(f"{n / 7:.3f},{'abb'[n % 3]}\n" for n in range(60)) + ",a\n")
+    status, out, _ = dlapp("check", "csv:one.csv?target=y&task=classification")
+    assert status == 0
+    assert "ok       1 column\n" in out
+    assert "cells are missing in 1 column\n" in out
+    assert "2 classes, from 21 examples (a) to 40 (b)" in out
+    assert out.splitlines()[-1] == ("Next: dlapp train ARCHITECTURE --data 'csv:one.csv?target=y&task=classification'")
 
 
 @pytest.mark.parametrize("source", ["digits", "iris", "diabetes"])

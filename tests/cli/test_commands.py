@@ -80,7 +80,7 @@ def test_predict_goes_on_after_a_damaged_picture(dlapp, copy_of_trained):
     ]
     assert out.splitlines()[0].split()[1] == "above"
     assert "broken.png is damaged" in err
-    assert "1 inputs could not be read" in err
+    assert "1 input could not be read" in err
 
 
 @pytest.mark.parametrize(
@@ -124,6 +124,35 @@ def test_a_wrong_call_is_one_error(dlapp, copy_of_trained, arguments, message):
     assert status == 2
     assert message in err
     assert out == ""
+
+
+@pytest.mark.parametrize("verb", ["predict", "verify"])
+def test_a_model_that_is_no_bundle_yet_is_exported_first(dlapp, copy_of_trained, verb):
+    (copy_of_trained / "export/stripes").rename(copy_of_trained / "export/other")
+    more = ["pictures"] if verb == "predict" else []
+    for name in ("stripes", "models/stripes"):
+        status, _, err = dlapp(verb, name, *more)
+        assert status == 2
+        assert err == f"Error: models/stripes is a model, not a bundle: export it first: dlapp export {name}\n"
+    (copy_of_trained / "models/stripes").rename(copy_of_trained / "models/two words")
+    assert dlapp(verb, "two words", *more)[2].endswith("dlapp export 'two words'\n")
+    assert "Did you mean other?" in dlapp(verb, "othe", *more)[2]
+
+
+@pytest.mark.parametrize(
+    ("call", "following"),
+    [
+        (["evaluate", "two words"], "dlapp export 'two words'"),
+        (["gradient-check", "two words"], "dlapp evaluate 'two words'"),
+        (["export", "two words", "--to", "onnx"], "dlapp predict 'two words' PICTURE..."),
+        (["verify", "a b", "--runtime", "onnxruntime"], "dlapp predict 'a b' PICTURE..."),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_names_in_the_next_command_are_quoted(dlapp, copy_of_trained, call, following):
+    (copy_of_trained / "models/stripes").rename(copy_of_trained / "models/two words")
+    (copy_of_trained / "export/stripes").rename(copy_of_trained / "export/a b")
+    assert dlapp(*call)[1].splitlines()[-1] == f"Next: {following}"
 
 
 def test_help_and_list_load_no_tensorflow_and_predict_nothing_but_its_three(trained):

@@ -43,6 +43,7 @@ def test_a_network_that_cannot_fit_has_bias(dlapp, workplace, train):
     found = diagnosed(dlapp, "line")
     assert verdicts(found)["avoidable_bias"] == "yes"
     assert found["headline"].startswith("Verdict: high bias (underfitting)")
+    assert "above a Bayes error taken as 0 (" in found["findings"][0]["sentence"]
     assert {advice["against"] for advice in found["next"]} == {"bias"}
     assert json.loads((workplace / "models/line/diagnosis.json").read_text()) == found
     assert "high bias (underfitting)" in (workplace / "models/line/report.html").read_text()
@@ -78,9 +79,13 @@ def test_a_poisoned_dev_is_called_a_mismatch(dlapp, workplace, train):
     assert [pair["verdict"] for pair in found["splits"]] == ["yes", "yes"]
     assert found["next"][0]["command"].endswith("--set split.own=false --name poisoned-redrawn")
     more_x, more_y = blobs(120, seed=3)
+    more_x[:5] = x[:5]
     np.savez("clean.npz", x_train=x, y_train=y, x_dev=test_x, y_dev=test_y, x_test=more_x, y_test=more_y)
     train("clean", "softmax_regression", "--data", "npz:clean.npz", "--epochs", 10, "--learning-rate", 0.05)
-    assert [pair["verdict"] for pair in diagnosed(dlapp, "clean")["splits"]] == ["no", "no"]
+    found = diagnosed(dlapp, "clean")
+    assert [pair["verdict"] for pair in found["splits"]] == ["no", "no"]
+    leak = "5 groups of the same or nearly the same examples lie in more than one split and flatter the error on test"
+    assert found["repeats"][0].startswith(leak)
 
 
 def test_sixty_digits_are_too_few_to_tell(dlapp, workplace, train):
@@ -109,7 +114,7 @@ def test_planted_mistakes_are_found(dlapp, workplace, train):
     train("houses", "deep_network", "--data", "csv:houses.csv?target=kind", "--epochs", 15, "--batch-size", 16)
     found = diagnosed(dlapp, "houses")
     assert ("district", "west") in {(segment["name"], segment["value"]) for segment in found["segments"]}
-    assert any("same examples have different labels" in line for line in found["repeats"])
+    assert any("same examples has different labels" in line for line in found["repeats"])
     assert found["confused"][0]["count"] > 0
 
 

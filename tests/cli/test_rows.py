@@ -115,6 +115,16 @@ def test_the_bundle_verifies_and_tells_of_its_columns(dlapp, here):
     assert "`value` is the price, in its own unit." in text
 
 
+def test_cells_such_as_train_had_none_are_told(dlapp, here):
+    (here / "new.csv").write_text("town,rooms,area\n" + "Ulm,3,100\n" + "Atlantis,3,100\n" * 7)
+    status, _, err = dlapp("predict", "houses", "new.csv")
+    assert status == 0
+    assert err.splitlines()[0] == "Note: new.csv:3: town has a value that train had not, or once"
+    assert err.splitlines()[5:] == ["... and 2 more notes (--json has all)"]
+    _, found, _ = predicted(dlapp, "houses", "new.csv")
+    assert ["note" in row for row in found] == [False] + [True] * 7
+
+
 def test_lines_that_cannot_be_used_get_a_reason_and_the_others_their_value(dlapp, here):
     (here / "new.csv").write_text("town,rooms,area,colour\nUlm,3,100,red\nUlm,three,100,\nUlm,3,inf,\nUlm,3,1_00,\n")
     status, found, err = predicted(dlapp, "houses", "new.csv")

@@ -37,6 +37,7 @@ def test_leaves_the_files_of_a_run_and_names_what_follows(dlapp, rows):
         "Next: dlapp diagnose logistic_unit-rows, or dlapp export logistic_unit-rows",
     ]
     assert err.count("epoch ") == 2, "a log shows a line an epoch"
+    assert "examples of 2 classes, 4 inputs, 5 parameters" in err
     left = {path.name for path in (rows / "models/logistic_unit-rows").iterdir()}
     assert left >= {"recipe.toml", "model.keras", "last", "history.csv", "metrics.json", "report.html"}
     assert not [name for name in left if ".part" in name]
@@ -66,6 +67,8 @@ def test_a_default_name_is_numbered_and_a_chosen_one_refused(dlapp, rows):
 
 def test_overwrite_replaces_only_what_dlapp_wrote(dlapp, rows):
     train(dlapp, "--name", "a")
+    status, out, _ = train(dlapp, "--name", "a b")
+    assert out.splitlines()[-1] == "Next: dlapp diagnose 'a b', or dlapp export 'a b'"
     assert train(dlapp, "--name", "a", "--overwrite", "--seed", 7)[0] == 0
     assert Recipe.read(rows / "models/a/recipe.toml").training.seed == 7
     (rows / "models/mine").mkdir()
@@ -142,14 +145,14 @@ def test_an_interrupted_run_resumes_to_what_it_would_have_been(dlapp, rows, monk
     assert train(dlapp, *options, "--name", "whole")[0] == 0
     with monkeypatch.context() as patched:
         interrupt_in_epoch(patched, 3, KeyboardInterrupt())
-        status, _, err = train(dlapp, *options, "--name", "broken")
+        status, _, err = train(dlapp, *options, "--name", "broken run")
     assert status == 130
-    assert "dlapp train models/broken/recipe.toml --resume" in err
-    status, _, err = dlapp("export", "broken")
+    assert "dlapp train 'models/broken run/recipe.toml' --resume" in err
+    status, _, err = dlapp("export", "broken run")
     assert status == 2
     assert "is not finished" in err
-    assert dlapp("train", "models/broken/recipe.toml", "--resume")[0] == 0
-    whole, broken = rows / "models/whole", rows / "models/broken"
+    assert dlapp("train", "models/broken run/recipe.toml", "--resume")[0] == 0
+    whole, broken = rows / "models/whole", rows / "models/broken run"
     assert history(whole) == history(broken)
     assert json.loads((whole / "metrics.json").read_text()) == json.loads((broken / "metrics.json").read_text())
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dlapp.cli.tune import _tell_importances as tell_importances
 from dlapp.errors import TrainingDiverged
 from dlapp.recipe import Recipe
 from dlapp.reporting.tuning import write_history, write_importance
@@ -75,7 +76,8 @@ def test_leaves_a_model_folder_with_its_search(dlapp, rows):
     assert next(line for line in err.splitlines() if line.startswith("trial ")).endswith("the recipe as it is")
     assert err.count("\ntrial ") == 5
     assert f"in trial {best['number']}" in out
-    assert "due to training.learning_rate 100%" in out
+    complete = sum(row["state"] == "complete" for row in found)
+    assert f"due to training.learning_rate 100% (from {complete} trials: a rough guess)." in out
     assert out.splitlines()[-1] == "Next: dlapp diagnose mine-tuned, or dlapp export mine-tuned"
     assert dlapp("evaluate", "mine-tuned")[0] == 0
 
@@ -85,7 +87,7 @@ def test_more_trials_go_on_and_the_model_follows(dlapp, rows):
     assert Recipe.read(rows / "models/a/recipe.toml").training.learning_rate == 1e-3
     status, out, err = dlapp("tune", "mine.toml", "--trials", 4, "--name", "a", "--json")
     assert status == 0
-    assert "1 of 4 trials are there already" in err
+    assert "1 of 4 trials is there already" in err
     printed = json.loads(out)
     assert printed["trials"] == 4
     assert printed["best"]["value"] < printed["as_it_was"]
@@ -97,13 +99,16 @@ def test_more_trials_go_on_and_the_model_follows(dlapp, rows):
     assert dlapp("tune", "mine.toml", "--trials", 4, "--name", "b")[0] == 0
     assert trials(rows / "models/a") == trials(rows / "models/b")
     model = (rows / "models/a/model.keras").stat().st_mtime_ns
-    assert dlapp("tune", "mine.toml", "--trials", 4, "--name", "a")[0] == 0
+    status, out, err = dlapp("tune", "mine.toml", "--trials", 3, "--name", "a")
+    assert status == 0
+    assert "there are 4 trials already in models/a/tuning: --trials 3 adds none" in err
+    assert "the best of 4 trials" in out
     assert (rows / "models/a/model.keras").stat().st_mtime_ns == model, "there is nothing left to do"
 
 
 def test_the_recipe_of_a_folder_gives_its_name(dlapp, rows):
     assert dlapp("train", "mine.toml")[0] == 0
-    assert dlapp("tune", "models/mine/recipe.toml", "--trials", 1)[0] == 0
+    assert "the best of 1 trial " in dlapp("tune", "models/mine/recipe.toml", "--trials", 1)[1]
     assert (rows / "models/mine-tuned/metrics.json").exists()
 
 
@@ -194,6 +199,11 @@ def test_an_error_of_every_trial_is_shown(dlapp, rows, monkeypatch):
     assert err.count("diverged the loss became nan in epoch 1.") == 3
     assert "none of 3 trials could be trained. The first: the loss became nan" in err
     assert [path.name for path in (rows / "models/mine-tuned").iterdir()] == ["tuning"]
+
+
+@pytest.mark.parametrize(("complete", "rough"), [(19, True), (20, False)])
+def test_importances_of_few_trials_are_a_rough_guess(complete, rough):
+    assert ("a rough guess" in tell_importances({"width": 1.0}, complete)) == rough
 
 
 @pytest.mark.parametrize(

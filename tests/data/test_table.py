@@ -9,7 +9,7 @@ import pytest
 from dlapp.data import load
 from dlapp.data.sources import read
 from dlapp.errors import SourceError, UnknownName
-from dlapp.signature import Column
+from dlapp.signature import Column, Layout
 
 RANDOM = np.random.default_rng(0)
 SIZES = RANDOM.normal(100, 20, 60).round(1)
@@ -103,7 +103,7 @@ TARGETS = {
     "constant number": ({"kind": [7] * 60}, "", "the target kind of .* is '7' in every row"),
     "constant word": ({"kind": ["a"] * 60}, "", "the target kind of .* is 'a' in every row"),
     "constant in two ways": ({"kind": ["7", "7.0"] * 30}, "&task=regression", "kind of .* is the same in every row"),
-    "infinity": ({"kind": ["inf", *SIZES[1:]]}, "", "the target kind of .* holds infinity. Correct it"),
+    "infinity": ({"kind": ["inf", *SIZES[1:]]}, "", "line 2 of .*: the target kind must be a finite number; got 'inf'"),
     "beyond float32": ({"kind": ["1e39", *SIZES[1:]]}, "", "targets of .* must be finite numbers"),
     "word among numbers": (
         {"kind": [*SIZES[:-1], "high"]},
@@ -178,7 +178,7 @@ def test_a_number_taken_as_classes_is_one(table):
         ("target=kind&header=maybe", SourceError, "header must be yes or no; got 'maybe'"),
         ("target=kind&delimiter=::", SourceError, "delimiter must be one character or tab, comma, semicolon, bar"),
         ("target=kind&delimiter=", SourceError, "delimiter must be one character"),
-        ("target=kind&drop=size,colour", SourceError, "has no column left but the target 'kind'"),
+        ("target=kind&drop=size,colour", SourceError, r"has no column but the target 'kind' to learn from\. Add one"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(table, query, error, message):
@@ -227,6 +227,42 @@ def test_a_number_that_counts_every_split_is_left_out(tmp_path):
     assert names(read(f"csv:{tmp_path}?target=y")) == ["x"]
 
 
+def test_train_alone_decides_what_is_a_column(tmp_path):
+    colours = [COLOURS[k % 3] for k in range(60)]
+    write(tmp_path / "train.csv", x=SIZES, c=colours, empty=[""] * 60, y=[k % 2 for k in range(60)])
+    write(tmp_path / "test.csv", x=SIZES, c=[f"c{k}" for k in range(60)], empty=SIZES, y=[k % 2 for k in range(60)])
+    loaded = read(f"csv:{tmp_path}?target=y")
+    assert names(loaded) == ["x", "c"]
+    assert set(loaded.parts["test"].inputs[:, 1]) == {-1}
+    said = ["train"] * 60 + ["test"] * 60
+    both = {"x": [*SIZES, *SIZES], "c": [*colours, *(f"c{k}" for k in range(60))], "y": [0, 1] * 60, "part": said}
+    loaded = read(f"csv:{write(tmp_path / 'whole' / 'a.csv', **both)}?target=y&split=part")
+    assert loaded.parts["train"].columns == (Column("x"), Column("c", ("blue", "green", "red")))
+
+
+def test_an_example_is_named_by_its_line(tmp_path):
+    path = write(tmp_path / "a.csv", x=SIZES, y=[k % 2 for k in range(60)])
+    data = load(f"csv:{path}?target=y")
+    assert len(data.dev)
+    for split, part in data.splits().items():
+        for index in range(len(part)):
+            file, _, line = part.name(index, split).rpartition(":")
+            assert file == str(path)
+            assert np.float32(path.read_text().splitlines()[int(line) - 1].split(",")[0]) == part.inputs[index, 0]
+
+
+def test_what_may_have_been_misread_is_told(tmp_path):
+    lines = [f"{size:.1f};{k % 2}\n".replace(".", ",") for k, size in enumerate(SIZES)]
+    (tmp_path / "a.csv").write_text("".join(lines))
+    loaded = read(f"csv:{tmp_path / 'a.csv'}?target=2")
+    np.testing.assert_array_equal(loaded.parts["train"].inputs[:, 0], SIZES.astype(np.float32))
+    assert loaded.notes[:2] == (
+        f"{tmp_path / 'a.csv'} has no header: its columns are column1 to column2",
+        "a comma is the decimal point in column1",
+    )
+    assert loaded.parts["train"].layout == Layout(";", False, ("column1", "column2"), "column2")
+
+
 CELLS = {
     "word among numbers": ("x", "line 6 of .*: more holds 'x', and numbers elsewhere. Correct it, empty .*categories="),
     "infinity": ("inf", "line 6 of .*: more holds 'inf', and numbers elsewhere"),
@@ -266,7 +302,12 @@ def test_versions_and_ranges_are_no_dates(table):
 
 @pytest.mark.parametrize(
     ("count", "message"),
-    [(1, "has 1 rows"), (2, "has 2 rows"), (4, "class '0' of .* has 2 examples in train; splitting by class")],
+    [
+        (0, "has 0 of the 3 rows that"),
+        (1, "has 1 of the 3"),
+        (2, "has 2 of the 3"),
+        (4, "class '0' of .* has 2 examples in train; splitting by class"),
+    ],
 )
 def test_too_few_rows_are_told(tmp_path, count, message):
     write(tmp_path / "a.csv", x=range(5, 5 + count), y=[k % 2 for k in range(count)])

@@ -66,6 +66,7 @@ def test_what_is_said():
 
 def test_the_bayes_error_is_taken_off_and_may_lie_above_train():
     assert judge((80, 1000), (80, 1000), bayes_error=0.08)["avoidable_bias"].interval.value == pytest.approx(0)
+    assert "8.0 points above a Bayes error taken as 0 (" in judge((80, 1000), (80, 1000))["avoidable_bias"].sentence
     below = judge((5, 1000), (60, 1000), bayes_error=0.05)["avoidable_bias"]
     assert below.verdict == "no"
     assert below.interval.value == pytest.approx(-0.045)
@@ -166,7 +167,7 @@ def test_none_are_asked_for_where_there_is_no_difference():
 @pytest.mark.parametrize(
     ("kept", "last_train", "last_dev", "expected"),
     [(20, 0, 60, "yes"), (20, 20, 60, "no"), (20, 30, 60, "no"), (20, 10, 12, "cannot tell")],
-    ids=["overfits", "fitted no further", "worse", "no difference"],
+    ids=["overfits", "no better", "worse", "no difference"],
 )
 def test_overtraining(kept, last_train, last_dev, expected):
     before = {"train": wrong(kept, 400), "dev": wrong(kept, 400)}
@@ -175,6 +176,8 @@ def test_overtraining(kept, last_train, last_dev, expected):
     assert found.verdict == expected
     assert "after the last epoch (50)" in found.sentence
     assert ("overfits after epoch 7" in found.sentence) == (expected == "yes")
+    no = "the last weights are no better on train than the kept ones, so the run does not overfit after epoch 7."
+    assert found.sentence.endswith(no) == (expected == "no")
     few = {name: errors[:10] for name, errors in after.items()}
     assert overtraining(before, few, epoch=7, last_epoch=50, shares=True).verdict != "yes"
 

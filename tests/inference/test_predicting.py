@@ -11,7 +11,7 @@ from PIL import Image
 from dlapp.errors import SourceError
 from dlapp.inference import Bundle
 from dlapp.inference.predicting import expand, predict
-from dlapp.signature import Column
+from dlapp.signature import Column, Layout
 
 COLOURS = {"red": (255, 30, 60), "green": (60, 255, 30), "blue": (30, 60, 255)}
 
@@ -176,6 +176,29 @@ def test_a_table_is_answered_by_the_names_of_its_columns(named, tmp_path):
     assert answers(predict(named, [file])) == [(f"{file}:2", "blue"), (f"{file}:3", "red")]
     file.write_text("3,2,1\n")
     assert answers(predict(named, [file])) == [(f"{file}:1", "red")], "without a header the place counts"
+
+
+def test_cells_such_as_train_had_none_are_noted(named, tmp_path):
+    columns = (Column("x", missing=True), Column("y"), Column("kind", ("0", "1")))
+    preprocessing = dataclasses.replace(named.signature.preprocessing, columns=columns)
+    named.signature = dataclasses.replace(named.signature, preprocessing=preprocessing)
+    (tmp_path / "a.csv").write_text("x,y,kind\n1,1,1\n,1,0\n1,,1\n1,1,new\n")
+    assert [found.note for found in predict(named, [tmp_path / "a.csv"])] == [
+        "",
+        "",
+        "y is missing, which it never was in train",
+        "kind has a value that train had not, or once",
+    ]
+
+
+def test_a_table_without_a_header_is_answered_like_the_one_that_was_trained_on(named, tmp_path):
+    layout = Layout(";", False, ("label", "2019", "2020", "2021", "id"), "label")
+    preprocessing = dataclasses.replace(named.signature.preprocessing, layout=layout)
+    named.signature = dataclasses.replace(named.signature, preprocessing=preprocessing)
+    for number, line in enumerate(("red;3;2;1;7", "3;2;1;7", "3;2;1")):
+        file = tmp_path / f"{number}.csv"
+        file.write_text(f"{line}\n")
+        assert answers(predict(named, [file])) == [(f"{file}:1", "red")]
 
 
 BAD_TABLES = {

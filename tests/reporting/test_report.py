@@ -1,6 +1,7 @@
 """The report: one valid page with nothing from outside, whatever the labels and however many."""
 
 import base64
+import html
 import io
 import re
 from html.parser import HTMLParser
@@ -44,7 +45,18 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
-def write(path, labels=("0", "1", "2"), *, examples=200, epochs=4, mistakes=(), right=0.8, diagnosis=None, **recipe):
+def write(
+    path,
+    labels=("0", "1", "2"),
+    *,
+    examples=200,
+    epochs=4,
+    mistakes=(),
+    right=0.8,
+    diagnosis=None,
+    recipe_path="models/a/recipe.toml",
+    **recipe,
+):
     """Writes a report of invented answers, of which the share ``right`` is correct, and gives its text."""
     random = np.random.default_rng(0)
     metrics = {
@@ -70,7 +82,7 @@ def write(path, labels=("0", "1", "2"), *, examples=200, epochs=4, mistakes=(), 
         path,
         title=recipe.pop("title", "a run"),
         recipe=Recipe.from_values({"architecture": "lenet5", "data": "digits"} | recipe),
-        recipe_path="models/a/recipe.toml",
+        recipe_path=recipe_path,
         metrics=metrics,
         history=history,
         labels=labels,
@@ -89,6 +101,11 @@ def mistake(picture, true="1", predicted="2", where="test example 7"):
 def pictures():
     random = np.random.default_rng(0)
     return [random.integers(0, 256, (9, 7, channels), np.uint8) for channels in (1, 3, 4)]
+
+
+def test_the_command_that_repeats_the_run_can_be_pasted(tmp_path):
+    text = write(tmp_path / "report.html", recipe_path="my models/a/recipe.toml")
+    assert "<pre>dlapp train 'my models/a/recipe.toml'</pre>" in html.unescape(text)
 
 
 def test_nothing_comes_from_outside(tmp_path):

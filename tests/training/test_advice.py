@@ -76,9 +76,55 @@ def test_a_run_of_few_steps_is_first_made_longer():
     assert settings(advice[0].command) == {"architecture_options.units": [128, 64, 32]}
 
 
+@pytest.mark.parametrize(("size", "smaller"), [(8, None), (16, 8), ("all", 8)])
+def test_batches_are_only_made_smaller(size, smaller):
+    facts = {"steps_per_epoch": 5, "train_examples": 60}
+    _, advice = given({"avoidable_bias": 0.3}, facts=facts, training={"batch_size": size})
+    assert settings(advice[0].command).get("training.batch_size") == smaller
+    assert ("smaller batches" in advice[0].why) == (smaller is not None)
+
+
+@pytest.mark.parametrize(
+    ("problem", "architecture", "facts", "tables", "gone"),
+    [
+        (
+            "avoidable_bias",
+            "lenet5",
+            {"units": (), "pictures": True},
+            {"architecture_options": {"activation": "relu"}},
+            "activation",
+        ),
+        ("variance", "deep_network", {}, {"training": {"l2": 0.2}}, "training.l2"),
+        ("variance", "deep_network", {}, {"training": {"dropout": 0.8}}, "training.dropout"),
+        ("variance", "deep_network", {"units": (4,), "parameters": 10**6}, {}, "units"),
+        ("variance", "deep_network", {"units": (2, 2), "parameters": 10**6}, {}, "units"),
+        ("dev_overfitting", "deep_network", {}, {"split": {"dev": 0.4}}, "split.dev"),
+        ("dev_overfitting", "deep_network", {}, {"split": {"dev": 0.2, "test": 0.7}}, "split.dev"),
+        ("mismatch", "deep_network", {}, {"split": {"own": False}}, "split.own"),
+    ],
+    ids=["relu", "l2", "dropout", "units", "few units", "dev", "dev beside test", "own"],
+)
+def test_nothing_is_advised_that_the_recipe_has(problem, architecture, facts, tables, gone):
+    _, advice = given({problem: 0.3}, architecture=architecture, facts=facts, **tables)
+    assert not [one.command for one in advice if gone in one.command]
+
+
+def test_the_one_layer_of_a_shallow_network_is_a_number():
+    facts = {"units": (64,), "parameters": 10**6}
+    _, advice = given({"variance": 0.3}, architecture="shallow_network", facts=facts)
+    assert {"architecture_options.units": 16} in [settings(one.command) for one in advice]
+
+
+def test_a_path_with_a_space_is_one_word():
+    _, advice = given(ALL, facts={"recipe_path": "my models/a/recipe.toml"})
+    paths = [word for one in advice for word in shlex.split(one.command) if word.endswith("recipe.toml")]
+    assert len(paths) > 8
+    assert set(paths) == {"my models/a/recipe.toml"}
+
+
 def test_regularization_is_taken_away_before_a_network_is_made_bigger():
     _, advice = given({"avoidable_bias": 0.3}, training={"l2": 0.1, "dropout": 0.5})
-    assert settings(advice[0].command) == {"training.l1": 0, "training.l2": 0, "training.dropout": 0.0}
+    assert settings(advice[0].command) == {"training.l2": 0, "training.dropout": 0.0}
 
 
 def test_no_dropout_for_a_network_without_and_no_convolutions_for_rows():

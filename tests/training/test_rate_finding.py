@@ -10,8 +10,8 @@ from dlapp.training import preparing
 from dlapp.training.rate_finding import HIGHEST, LOWEST, find_learning_rate
 
 
-def prepared(data, **training):
-    values = {"architecture": "softmax_regression", "data": data, "training": {"batch_size": 16, **training}}
+def prepared(data, architecture="softmax_regression", **training):
+    values = {"architecture": architecture, "data": data, "training": {"batch_size": 16, **training}}
     return preparing.prepare(Recipe.from_values(values))
 
 
@@ -36,6 +36,13 @@ def test_the_suggestion_lies_where_the_loss_falls(optimizer):
     )
     history = trained.model.fit(trained.pipeline("train").batches(16), epochs=3, verbose=0, shuffle=False).history
     assert history["loss"][-1] < history["loss"][0]
+
+
+@pytest.mark.parametrize("data", ["iris", "digits", "diabetes"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_noise_of_the_first_batches_suggests_nothing(data, seed):
+    found = find_learning_rate(prepared(data, "deep_network", seed=seed))
+    assert 3e-4 < found.suggestion < 0.05  # the rates that train these networks; noise is at 1e-6 as likely as at 1
 
 
 def test_a_loss_that_never_falls_suggests_nothing(workplace):
