@@ -16,6 +16,7 @@ Verdict = Literal["yes", "no", "cannot tell"]
 
 _LEAST = 15  # examples: of fewer, drawn by class besides, an interval promises more than it holds
 _MARGIN = 0.02  # of an error rate: what is less than 2 points is nothing to act on
+_RISE = 0.05  # of the loss on dev; less is up and down
 _UNKNOWN = 1e300
 _TOO_MANY = 1000  # times the examples there are: such a number helps nobody
 _CALLED = {
@@ -54,15 +55,15 @@ def bias_and_variance(
         errors: by split (train, dev, test and perhaps train_dev): (n,) 1 for a mistake and 0 for none, or
             absolute errors.
         bayes_error: the error of the best there can be, in the same unit.
-        margin: a difference below it, and below half of the error that it is added to, is none to act on;
-            2 percentage points where it is None.
+        margin: a difference below it, and below half of the error that it is added to (unless that is a Bayes
+            error of 0, which nobody measured), is none to act on; 2 percentage points where it is None.
     """
     shares = margin is None
     margin = _MARGIN if margin is None else margin
     train = of_errors(errors["train"])
     bias = Interval(train.value - bayes_error, train.low - bayes_error, train.high - bayes_error)
     compared = {"train": errors["train"]}
-    small = _is_small(bias, bayes_error, margin)
+    small = _is_small(bias, bayes_error or math.inf, margin)
     findings = [_find("avoidable_bias", bias, compared, margin, shares, _bias(train, bayes_error, shares), small=small)]
     steps = [("variance", "train", "dev"), ("dev_overfitting", "dev", "test")]
     if "train_dev" in errors:
@@ -76,27 +77,40 @@ def bias_and_variance(
 
 
 def overtraining(
-    kept: Mapping[str, np.ndarray], last: Mapping[str, np.ndarray], *, epoch: int, last_epoch: int, shares: bool
+    kept: Mapping[str, np.ndarray],
+    last: Mapping[str, np.ndarray],
+    *,
+    epoch: int,
+    last_epoch: int,
+    rise: float,
+    shares: bool,
 ) -> Finding:
     """Whether training went on to overfit, after the epoch whose weights were kept.
 
-    It did where the last weights are better on train than the kept ones, but worse on dev than on train.
+    It did where the loss on dev rose since, and the last weights are better on train than the kept ones, but
+    worse on dev than on train.
 
     Args:
         kept, last: errors on train and dev of the weights of ``epoch`` and of ``last_epoch``, from 1.
+        rise: of the loss on dev between the two, as a share of the lower one.
         shares: whether errors are shares of wrong answers.
     """
     interval = of_difference(last["train"], last["dev"])
     enough = min(len(last["train"]), len(last["dev"])) >= _LEAST
     verdict: Verdict = "cannot tell"
-    if enough and last["train"].mean() >= kept["train"].mean():
+    worse = last["train"].mean() >= kept["train"].mean()
+    if enough and (worse or rise < _RISE):
         verdict = "no"
     elif enough and interval.low > 0:
         verdict = "yes"
     told = {
         "yes": f"the run overfits after epoch {epoch}, whose weights were kept",
-        "no": "the last weights are no better on train than the kept ones, "
-        f"so the run does not overfit after epoch {epoch}",
+        "no": (
+            "the last weights are no better on train than the kept ones"
+            if worse
+            else f"the loss on dev rose by {100 * rise:.0f} % only"
+        )
+        + f", so the run does not overfit after epoch {epoch}",
         "cannot tell": "not enough examples to tell whether the run overfits at its end",
     }[verdict]
     train, dev = _tell(float(last["train"].mean()), shares), _tell(float(last["dev"].mean()), shares)

@@ -98,7 +98,8 @@ def _against_bias(recipe: Recipe, facts: Facts) -> list[Advice]:
     why = "regularization holds the network back from fitting train: take it away first"
     advice += _change("bias", why, recipe, facts, "unregularized", penalties)
     bigger = _bigger(recipe, facts)
-    longer = _longer(recipe, facts)
+    stopped = len(facts.history) < training.epochs  # by early stopping: more epochs would not be used
+    longer = [] if stopped else _longer(recipe, facts)
     steps = len(facts.history) * facts.steps_per_epoch
     few = steps < _FEW_STEPS or _still_falls(facts.history)
     advice += [*longer, *bigger] if few else [*bigger, *longer]

@@ -128,9 +128,9 @@ def find_bias_and_variance(errors: Mapping[str, np.ndarray], data: Data, *, baye
 
 def find_overtraining(folder: ModelFolder, measured: Measured) -> tuple[Finding, ...]:
     """Whether the run overfits after the epoch that was kept; nothing where that was the last: a third pass."""
-    history = read_history(folder.history)
-    best = int(np.argmin([row["dev_loss"] for row in history]))
-    if best == len(history) - 1 or not folder.last_model.is_file():
+    losses = [row["dev_loss"] for row in read_history(folder.history)]
+    best = int(np.argmin(losses))
+    if best == len(losses) - 1 or not folder.last_model.is_file():
         return ()
     signature = folder.read_signature()
     network = with_final_output(load_keras(folder.last_model), signature.target)
@@ -139,7 +139,8 @@ def find_overtraining(folder: ModelFolder, measured: Measured) -> tuple[Finding,
         for name, part in (("train", measured.data.train), ("dev", measured.data.dev))
     }
     shares = measured.data.task == "classification"
-    return (overtraining(measured.errors, last, epoch=best + 1, last_epoch=len(history), shares=shares),)
+    rise = losses[-1] / max(losses[best], 1e-12) - 1
+    return (overtraining(measured.errors, last, epoch=best + 1, last_epoch=len(losses), rise=rise, shares=shares),)
 
 
 def _advise(

@@ -83,6 +83,13 @@ def test_a_difference_too_small_to_act_on_is_none_though_it_is_no_accident():
     assert judge((100, 100_000), (100, 10_000))["variance"].verdict == "yes"
 
 
+def test_a_small_error_on_train_is_no_bias_unless_the_bayes_error_is_known():
+    assert judge((4, 1257), (3, 270))["avoidable_bias"].interval.low > 0
+    assert judge((4, 1257), (3, 270))["avoidable_bias"].verdict == "no"
+    assert judge((200, 20_000), (3, 270), bayes_error=0.002)["avoidable_bias"].verdict == "yes"
+    assert judge((60, 2000), (9, 270))["avoidable_bias"].verdict == "yes", "3 % may be twice too many"
+
+
 def test_regression_is_judged_in_its_own_unit_by_its_own_margin():
     random = np.random.default_rng(0)
     train = random.gamma(2, 500, 2000)
@@ -165,21 +172,26 @@ def test_none_are_asked_for_where_there_is_no_difference():
 
 
 @pytest.mark.parametrize(
-    ("kept", "last_train", "last_dev", "expected"),
-    [(20, 0, 60, "yes"), (20, 20, 60, "no"), (20, 30, 60, "no"), (20, 10, 12, "cannot tell")],
-    ids=["overfits", "no better", "worse", "no difference"],
+    ("kept", "last_train", "last_dev", "rise", "expected"),
+    [
+        (20, 0, 60, 0.5, "yes"),
+        (20, 20, 60, 0.5, "no"),
+        (20, 30, 60, 0.5, "no"),
+        (20, 0, 60, 0.04, "no"),
+        (20, 10, 12, 0.5, "cannot tell"),
+    ],
+    ids=["overfits", "no better", "worse", "hardly", "no difference"],
 )
-def test_overtraining(kept, last_train, last_dev, expected):
+def test_overtraining(kept, last_train, last_dev, rise, expected):
     before = {"train": wrong(kept, 400), "dev": wrong(kept, 400)}
     after = {"train": wrong(last_train, 400), "dev": wrong(last_dev, 400)}
-    found = overtraining(before, after, epoch=7, last_epoch=50, shares=True)
+    found = overtraining(before, after, epoch=7, last_epoch=50, rise=rise, shares=True)
     assert found.verdict == expected
     assert "after the last epoch (50)" in found.sentence
     assert ("overfits after epoch 7" in found.sentence) == (expected == "yes")
-    no = "the last weights are no better on train than the kept ones, so the run does not overfit after epoch 7."
-    assert found.sentence.endswith(no) == (expected == "no")
+    assert found.sentence.endswith("so the run does not overfit after epoch 7.") == (expected == "no")
     few = {name: errors[:10] for name, errors in after.items()}
-    assert overtraining(before, few, epoch=7, last_epoch=50, shares=True).verdict != "yes"
+    assert overtraining(before, few, epoch=7, last_epoch=50, rise=rise, shares=True).verdict != "yes"
 
 
 def finding(name, verdict):

@@ -115,6 +115,15 @@ def test_the_one_layer_of_a_shallow_network_is_a_number():
     assert {"architecture_options.units": 16} in [settings(one.command) for one in advice]
 
 
+def test_a_run_that_was_stopped_early_is_not_made_longer():
+    def longer(epochs):
+        _, advice = given({"avoidable_bias": 0.3}, facts={"steps_per_epoch": 2}, training={"epochs": epochs})
+        return any(one.why.startswith("longer") for one in advice)
+
+    assert longer(len(LONG))
+    assert not longer(len(LONG) + 1)
+
+
 def test_a_path_with_a_space_is_one_word():
     _, advice = given(ALL, facts={"recipe_path": "my models/a/recipe.toml"})
     paths = [word for one in advice for word in shlex.split(one.command) if word.endswith("recipe.toml")]
