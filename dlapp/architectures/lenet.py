@@ -10,6 +10,8 @@ from typing import Any
 import keras
 from keras import layers
 
+from dlapp.architectures.inputs import check_classes, feature_maps
+
 
 def lenet5(
     input_shape: Sequence[int | None] = (32, 32, 1),
@@ -48,27 +50,20 @@ def lenet5(
         1.7159 tanh(2x / 3); here tanh. Its output layer measures distances to drawn characters
         (RBF); here it is softmax. All four are as the network has been taught and built since.
     """
-    if len(input_shape) != 3:
-        raise ValueError(f"lenet5 needs pictures, (height, width, channels); got {tuple(input_shape)}.")
-    if any(size is not None and size < 16 for size in input_shape[:2]):
-        height, width = input_shape[:2]
-        raise ValueError(
-            f"lenet5 needs pictures of at least 16 x 16: conv2 (5 x 5) and pool2 leave nothing of {height} x {width}. "
-            "Resize them (preprocessing.size)."
-        )
-    if classes < 2:
-        raise ValueError(f"classes must be at least 2; got {classes}. For a yes/no output use logistic_unit().")
+    check_classes(classes)
     pools = {"average": layers.AveragePooling2D, "max": layers.MaxPooling2D}
     if pooling not in pools:
         raise ValueError(f"pooling must be 'average' or 'max'; got {pooling!r}.")
 
-    x = inputs = keras.Input(tuple(input_shape), name="input")
-    for number, filters in enumerate((6, 16), start=1):
-        x = layers.Conv2D(
-            filters, 5, activation=activation, kernel_regularizer=kernel_regularizer, name=f"conv{number}"
-        )(x)
-        x = pools[pooling](2, name=f"pool{number}")(x)
-    # (batch, 5, 5, 16) at the defaults
+    def features(x: Any) -> Any:
+        for number, filters in enumerate((6, 16), start=1):
+            x = layers.Conv2D(
+                filters, 5, activation=activation, kernel_regularizer=kernel_regularizer, name=f"conv{number}"
+            )(x)
+            x = pools[pooling](2, name=f"pool{number}")(x)
+        return x  # (batch, 5, 5, 16) at the defaults
+
+    inputs, x = feature_maps("lenet5", input_shape, features, any_size=not include_top)
     if not include_top:
         return keras.Model(inputs, x, name="lenet5")
 
