@@ -102,6 +102,25 @@ class Split(_Table):
         return self
 
 
+class Transfer(_Table):
+    """A trained network to start from: its last layer is replaced, everything before it frozen.
+
+    Architecture, options and preprocessing are those of that network; ``training`` is how the new layer is
+    trained.
+
+    Attributes:
+        model: a folder that a run left, its name below ``models/``, or ``imagenet:`` and an architecture.
+        unfreeze: how many of the last layers before the new one are then trained too, or ``"all"``; 0 for none.
+        epochs: of that fine-tuning.
+        learning_rate: of that fine-tuning; a tenth of ``training.learning_rate`` where it is left out.
+    """
+
+    model: str
+    unfreeze: pydantic.NonNegativeInt | Literal["all"] = 0
+    epochs: pydantic.PositiveInt = 10
+    learning_rate: pydantic.PositiveFloat | None = None
+
+
 class Training(_Table):
     """How the network is trained.
 
@@ -123,6 +142,8 @@ class Training(_Table):
         dropout: the fraction of units dropped in architectures that drop; a list has one for each layer.
         class_weights: ``"balanced"`` weighs every class by the inverse of its frequency; or a weight for each label.
         early_stopping: epochs without a lower dev loss before training stops; 0 is never.
+        mixed_precision: compute in float16, with weights in float32: faster on GPUs that have tensor cores. What is
+            kept and exported computes in float32.
         seed: of initial weights, order of examples, dropout and augmentation.
     """
 
@@ -147,6 +168,7 @@ class Training(_Table):
     dropout: Fraction | tuple[Fraction, ...] = 0.0
     class_weights: Literal["balanced"] | dict[str, pydantic.PositiveFloat] | None = None
     early_stopping: pydantic.NonNegativeInt = 10
+    mixed_precision: bool = False
     seed: Seed = 0
 
     @pydantic.model_validator(mode="after")
@@ -231,6 +253,7 @@ class Recipe(_Table):
         architecture: the name of a builder.
         data: a source, written ``scheme:rest``.
         architecture_options: keyword arguments of the builder.
+        transfer: a trained network to start from, whose architecture this then is.
     """
 
     architecture: str
@@ -238,6 +261,7 @@ class Recipe(_Table):
     architecture_options: dict[str, Any] = Field(default_factory=dict[str, Any])
     preprocessing: Preprocessing = Preprocessing()
     split: Split = Split()
+    transfer: Transfer | None = None
     training: Training = Training()
     export: Export = Export()
     tune: Tune = Tune()
@@ -339,7 +363,7 @@ def _explain(errors: Sequence[Any], where: str) -> str:
         near = near or difflib.get_close_matches(dotted, [*known, *Recipe.model_fields], n=1)
         hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(known)}."
         return f"unknown key {dotted} in {where}. {hint}"
-    if kind == "missing" and "." not in dotted:
+    if kind == "missing" and isinstance(place[-1], str):
         return f'{where} must name the {dotted}: add a line {dotted} = "...".'
     if kind == "literal_error":
         expected: str = error["ctx"]["expected"]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlapp.errors import RecipeError
-from dlapp.recipe import Recipe, parse_setting, with_changes
+from dlapp.recipe import Recipe, Transfer, parse_setting, with_changes
 
 LEAST = {"architecture": "lenet5", "data": "digits"}
 FULL = {
@@ -24,6 +24,7 @@ FULL = {
         "augment": {"shift": 0.1},
     },
     "split": {"dev": 0.2, "test": 0.1, "seed": 7, "own": False},
+    "transfer": {"model": "models/base", "unfreeze": "all", "epochs": 3, "learning_rate": 1e-4},
     "training": {
         "epochs": 3,
         "batch_size": "all",
@@ -40,6 +41,7 @@ FULL = {
         "dropout": [0.5, 0.2],
         "class_weights": {"7": 2.0},
         "early_stopping": 0,
+        "mixed_precision": True,
         "seed": 1,
     },
     "export": {"formats": ["onnx"]},
@@ -78,6 +80,7 @@ def test_the_defaults_are_the_documented_ones():
             "augment": {"shift": 0.0},
         },
         "split": {"dev": 0.15, "test": 0.15, "seed": 0, "own": True},
+        "transfer": None,
         "training": {
             "epochs": 30,
             "batch_size": 64,
@@ -95,6 +98,7 @@ def test_the_defaults_are_the_documented_ones():
             "dropout": 0.0,
             "class_weights": None,
             "early_stopping": 10,
+            "mixed_precision": False,
             "seed": 0,
         },
         "export": {"formats": ["savedmodel", "onnx"]},
@@ -204,7 +208,10 @@ def test_a_written_recipe_reads_back(tmp_path, values):
 def test_full_sets_every_key_to_something_else():
     # or the round trip above would not see a key that is dropped
     default, *others = (Recipe.from_values(values).model_dump() for values in (LEAST, FULL, ADAM, RMSPROP))
-    for table in ("preprocessing", "split", "training", "export", "tune"):
+    assert default["transfer"] is None
+    default["transfer"] = Transfer(model="another").model_dump()
+    others = [{**other, "transfer": other["transfer"] or default["transfer"]} for other in others]
+    for table in ("preprocessing", "split", "transfer", "training", "export", "tune"):
         assert not {key for key in default[table] if all(default[table][key] == other[table][key] for other in others)}
 
 
@@ -229,6 +236,7 @@ WRONG = {
     ),
     "key without table": ("learning_rate", 1, r"unknown key learning_rate in .* mean training.learning_rate\?"),
     "key in another table": ("training.dev", 0.1, r"unknown key training.dev in .* mean split.dev\?"),
+    "table without its key": ("transfer.unfreeze", 2, r".* must name the transfer.model: add a line transfer.model"),
     "key two tables down": (
         "preprocessing.augment.shif",
         0.1,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dlapp.architectures.lenet import lenet5 as lenet5
     from dlapp.architectures.linear import logistic_unit as logistic_unit
     from dlapp.architectures.linear import softmax_regression as softmax_regression
+    from dlapp.architectures.transfer import replace_head as replace_head
 
 
 class Architecture(NamedTuple):
@@ -52,6 +53,9 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
 }
 
+# functions that turn one model into another: the file that each stands in
+_TRANSFORMATIONS = {"replace_head": "transfer"}
+
 
 def builder(name: str) -> Callable[..., Any]:
     """The builder of that name.
@@ -67,4 +71,6 @@ def builder(name: str) -> Callable[..., Any]:
 def __getattr__(name: str) -> Callable[..., Any]:
     if name in ARCHITECTURES:
         return builder(name)
+    if name in _TRANSFORMATIONS:
+        return getattr(importlib.import_module(f"{__name__}.{_TRANSFORMATIONS[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

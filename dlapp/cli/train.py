@@ -21,6 +21,16 @@ def command(
     batch_size: Annotated[str | None, typer.Option(help="Examples a step, or all.")] = None,
     optimizer: Annotated[str | None, typer.Option(help="gradient_descent, momentum, adam, ...")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="At the start.")] = None,
+    from_model: Annotated[
+        str | None,
+        typer.Option("--from", metavar="MODEL", help="Start from a trained model, or from imagenet:resnet50."),
+    ] = None,
+    unfreeze: Annotated[
+        str | None, typer.Option(metavar="N|all", help="With --from: then fine-tune the last N layers, or all.")
+    ] = None,
+    mixed_precision: Annotated[
+        bool, typer.Option("--mixed-precision", help="Compute in float16 (for GPUs); exports stay in float32.")
+    ] = False,
     seed: Annotated[int | None, typer.Option(help="Of initial weights, order, dropout and augmentation.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of the recipe: training.l2=1e-3.")
@@ -46,7 +56,10 @@ def command(
         "training.batch_size": int(batch_size) if batch_size and batch_size.isdecimal() else batch_size,
         "training.optimizer": optimizer,
         "training.learning_rate": learning_rate,
+        "training.mixed_precision": mixed_precision or None,
         "training.seed": seed,
+        "transfer.model": from_model,
+        "transfer.unfreeze": int(unfreeze) if unfreeze and unfreeze.isdecimal() else unfreeze,
     }
     changes = {key: value for key, value in given.items() if value is not None}
     changes |= dict(parse_setting(setting) for setting in settings or ())
@@ -54,6 +67,8 @@ def command(
         raise RecipeError(
             "--resume goes on with a run, --overwrite replaces it, --find-learning-rate only looks: give one of them."
         )
+    if unfreeze is not None and from_model is None and not (what is not None and _is_recipe(what)):
+        raise RecipeError("--unfreeze says how much of a trained network learns too: name it with --from MODEL.")
     if find_learning_rate:
         recipe = _read_recipe(what, changes)
         _suggest_learning_rate(recipe, name or _default_name(what, recipe), as_json=as_json)
@@ -128,7 +143,7 @@ def train_and_report(recipe: "Recipe", folder: "ModelFolder", *, overwrite: bool
     if len(shape) == 1:
         told += " input" if shape == (1,) else " inputs"
     what = f"examples of {len(run.data.labels)} classes" if run.data.labels else f"examples of {run.data.target}"
-    for note in run.data.notes:
+    for note in (*run.data.notes, *run.notes):
         console.print(f"Note: {note}", highlight=False)
     console.print(
         f"{recipe.architecture} on {recipe.data}: {parts} {what}, {told}, {run.model.count_params():,} parameters",
@@ -160,6 +175,9 @@ def _read_recipe(what: str | None, changes: dict[str, Any]) -> "Recipe":
     from dlapp.errors import RecipeError
     from dlapp.recipe import Recipe, with_changes
 
+    if what is None and "transfer.model" in changes:
+        changes = {"architecture": _architecture_of(changes["transfer.model"]), **changes}
+        what = changes["architecture"]
     if what is None:
         raise RecipeError("train needs an architecture and --data, or a recipe: dlapp train lenet5 --data digits.")
     if _is_recipe(what):
@@ -167,6 +185,15 @@ def _read_recipe(what: str | None, changes: dict[str, Any]) -> "Recipe":
     if "data" not in changes:
         raise RecipeError(f"train needs data: dlapp train {shlex.quote(what)} --data SOURCE (`dlapp list sources`).")
     return Recipe.from_values(with_changes({}, changes), where="the options")
+
+
+def _architecture_of(model: str) -> str:
+    from dlapp.cli.console import import_tensorflow
+
+    import_tensorflow()
+    from dlapp.training.base_network import architecture_of
+
+    return architecture_of(model)
 
 
 def _default_name(what: str | None, recipe: "Recipe") -> str:

@@ -121,6 +121,8 @@ class Pipeline:
         self, order: tf.data.Dataset, batch_size: int, transform: Callable[[tf.Tensor, Preprocessing], tf.Tensor]
     ) -> tf.data.Dataset:
         """Batches of examples in that order, transformed: files one at a time in parallel, arrays together."""
+        if isinstance(self.examples.inputs, np.memmap):
+            return self._read_from_disk(order, batch_size, transform)
         inputs = _on_cpu(self.examples.inputs)
         targets = _on_cpu(self.examples.targets)
         plain = _on_cpu(self.examples.plain)
@@ -135,6 +137,19 @@ class Pipeline:
         if self.examples.are_files:
             return order.map(decode, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size)
         return order.batch(batch_size).map(gather, num_parallel_calls=tf.data.AUTOTUNE)
+
+    def _read_from_disk(
+        self, order: tf.data.Dataset, batch_size: int, transform: Callable[[tf.Tensor, Preprocessing], tf.Tensor]
+    ) -> tf.data.Dataset:
+        """The same for an array that lies in a file, of which a batch at a time is read."""
+        inputs, targets = self.examples.inputs, _on_cpu(self.examples.targets)
+
+        def read(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            found = tf.numpy_function(inputs.__getitem__, [indices], inputs.dtype)
+            found.set_shape((None, *inputs.shape[1:]))
+            return transform(found, self.preprocessing), tf.gather(targets, indices)
+
+        return order.batch(batch_size).map(read, num_parallel_calls=tf.data.AUTOTUNE)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from dlapp.architectures import ARCHITECTURES
 from dlapp.recipe import Recipe
 from dlapp.training.callbacks import Row
 
@@ -130,7 +131,12 @@ def _against_variance(recipe: Recipe, facts: Facts) -> list[Advice]:
     if not training.early_stopping:
         why = "stop when dev gets no better"
         advice += _change("variance", why, recipe, facts, "stopped", {"training.early_stopping": 10})
-    if facts.pictures and (recipe.architecture in _LINEAR or facts.units):
+    if recipe.transfer is not None and recipe.transfer.unfreeze:
+        why = "fewer weights to train: the new head alone"
+        advice += _change("variance", why, recipe, facts, "frozen", {"transfer.unfreeze": 0})
+    elif recipe.transfer is not None:
+        pass  # its network is built already
+    elif facts.pictures and (recipe.architecture in _LINEAR or facts.units):
         why = "another architecture: convolutions share their weights over the picture"
         settings = {"architecture": "lenet5", "architecture_options": {}, "preprocessing.size": [32, 32]}
         advice += _change("variance", why, recipe, facts, "lenet5", settings)
@@ -158,6 +164,9 @@ def _against_mismatch(recipe: Recipe, facts: Facts) -> list[Advice]:
 
 
 def _bigger(recipe: Recipe, facts: Facts) -> list[Advice]:
+    if recipe.transfer is not None:
+        why = "the features are those of other pictures: fine-tune the layers that make them"
+        return _change("bias", why, recipe, facts, "fine-tuned", {"transfer.unfreeze": "all"})
     if facts.units:
         # a narrow or single layer gets company; a wide one is doubled
         units = [max(2 * count, 32) for count in facts.units]
@@ -176,8 +185,20 @@ def _bigger(recipe: Recipe, facts: Facts) -> list[Advice]:
         return _change(
             "bias", f"a bigger network: {recipe.architecture} has no hidden layer", recipe, facts, name, settings
         )
-    settings = {"architecture_options.activation": "relu"}
-    return _change("bias", "another activation: relu does not saturate", recipe, facts, "relu", settings)
+    if recipe.architecture == "lenet5":
+        settings = {"architecture_options.activation": "relu"}
+        return _change("bias", "another activation: relu does not saturate", recipe, facts, "relu", settings)
+    deeper = _deeper(recipe.architecture)
+    why = f"a bigger network: {deeper} is the next deeper of its family"
+    return _change("bias", why, recipe, facts, deeper, {"architecture": deeper}) if deeper else []
+
+
+def _deeper(architecture: str) -> str | None:
+    """The next of the same family and made for the same size, in the order of the table."""
+    own = ARCHITECTURES[architecture]
+    family = [name for name, entry in ARCHITECTURES.items() if (entry.family, entry.size) == (own.family, own.size)]
+    later = family[family.index(architecture) + 1 :]
+    return later[0] if later else None
 
 
 def _longer(recipe: Recipe, facts: Facts) -> list[Advice]:

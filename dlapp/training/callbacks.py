@@ -104,10 +104,15 @@ class History(keras.callbacks.Callback):
         row |= {f"train_{name}": float(value) for name, value in logs.items() if not name.startswith("val_")}
         row |= {f"dev_{name[4:]}": float(value) for name, value in logs.items() if name.startswith("val_")}
         self.rows.append(row)
-        with replacing(self.path) as beside, beside.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(row))
-            writer.writeheader()
-            writer.writerows(self.rows)
+        write_history(self.path, self.rows)
+
+
+def write_history(path: Path, rows: Sequence[Row]) -> None:
+    """Writes ``history.csv``, whole or not at all."""
+    with replacing(path) as beside, beside.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[-1]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def read_history(path: Path) -> list[Row]:

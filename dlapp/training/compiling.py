@@ -7,6 +7,7 @@ import keras
 
 from dlapp.architectures import builder
 from dlapp.architectures.heads import gives_logits
+from dlapp.architectures.transfer import replace_head
 from dlapp.errors import RecipeError, UnknownName
 from dlapp.recipe import OPTIMIZERS, Recipe, Training
 from dlapp.training.schedules import learning_rate
@@ -48,7 +49,7 @@ def build(recipe: Recipe, input_shape: tuple[int, ...], classes: int) -> keras.M
             raise UnknownName(f"option of {recipe.architecture}", name, known.keys() - {"input_shape"})
     training = recipe.training
     if training.l1 or training.l2:
-        options["kernel_regularizer"] = keras.regularizers.L1L2(training.l1, training.l2)
+        options["kernel_regularizer"] = _regularizer(training)
     if training.dropout:
         if "dropout" not in known:
             raise RecipeError(f"{recipe.architecture} has no dropout: remove training.dropout from the recipe.")
@@ -69,6 +70,36 @@ def build(recipe: Recipe, input_shape: tuple[int, ...], classes: int) -> keras.M
     if classes:
         gives_logits(model)  # refuses other activations
     return model
+
+
+def rebuild(recipe: Recipe, base: keras.Model, classes: int) -> keras.Model:
+    """A trained network with a new last layer, everything before it frozen; uncompiled.
+
+    Args:
+        recipe: its training says how the new layer is regularized.
+        base: the trained network.
+        classes: how many there are; 0 for a regression.
+
+    Raises:
+        RecipeError: the network cannot get such a layer.
+    """
+    training = recipe.training
+    if not isinstance(training.dropout, float | int):
+        raise RecipeError("a transfer has one layer to drop before: training.dropout must be one number.")
+    try:
+        return replace_head(
+            base,
+            classes or 1,
+            classifier_activation="softmax" if classes else None,
+            kernel_regularizer=_regularizer(training),
+            dropout=training.dropout,
+        )
+    except ValueError as error:
+        raise RecipeError(f"{base.name} cannot get a new last layer: {error}") from error
+
+
+def _regularizer(training: Training) -> keras.Regularizer | None:
+    return keras.regularizers.L1L2(training.l1, training.l2) if training.l1 or training.l2 else None
 
 
 def compile_for(model: keras.Model, training: Training, *, task: str, steps_per_epoch: int) -> None:

@@ -162,7 +162,7 @@ def _advise(
         source=recipe.data,
         pictures=measured.data.channels > 0,
         units=tuple(units) if isinstance(units, Sequence) else (units,),
-        drops="dropout" in options,
+        drops="dropout" in options or recipe.transfer is not None,
         history=read_history(folder.history),
         steps_per_epoch=math.ceil(whole / size),
         train_examples=whole,

@@ -20,6 +20,7 @@ from dlapp.evaluation import score, score_regression
 from dlapp.files import replacing, write_json
 from dlapp.training.callbacks import read_history
 from dlapp.training.model_folder import ModelFolder, load_keras
+from dlapp.training.precision import in_float32
 from dlapp.training.preparing import Run
 
 _SAMPLES = 8
@@ -35,6 +36,10 @@ def finish(run: Run, folder: ModelFolder) -> dict[str, np.ndarray]:
         What they answer on every split, by its name: probabilities (n, classes) or values (n, 1).
     """
     model = load_keras(folder.model)
+    if run.recipe.training.mixed_precision:
+        model = in_float32(model)  # what is measured is what is exported
+        with replacing(folder.model) as beside:
+            model.save(beside)
     network = with_final_output(model, run.target)
     answers = {}
     metrics: dict[str, Any] = {}

@@ -79,6 +79,10 @@ class ModelFolder:
     def last_state(self) -> Path:
         return self.path / "last" / "state.json"
 
+    def stage(self, name: str) -> "ModelFolder":
+        """Where a stage of a transfer is trained: ``head`` or ``fine-tuning``."""
+        return ModelFolder(self.path / "last" / name)
+
     def read_recipe(self) -> Recipe:
         """The resolved recipe."""
         return Recipe.read(self.recipe)

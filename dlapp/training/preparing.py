@@ -2,9 +2,12 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
+import tomlkit
 from sklearn.utils.class_weight import compute_class_weight
 
 from dlapp import signature as signatures
@@ -13,9 +16,11 @@ from dlapp.data import Data, Examples, load
 from dlapp.data.measuring import measure, measure_target
 from dlapp.data.pipelines import Pipeline, naming_unreadable
 from dlapp.errors import RecipeError, SourceError, UnknownName
-from dlapp.recipe import Recipe
-from dlapp.training.compiling import build
+from dlapp.recipe import Recipe, Transfer
+from dlapp.training.base_network import BaseNetwork, load_base
+from dlapp.training.compiling import build, rebuild
 from dlapp.training.model_folder import ModelFolder
+from dlapp.training.precision import in_mixed_precision
 
 _LARGEST_DEFAULT_SIZE = 64  # of networks made for no size, on files of any size: the course's own
 
@@ -26,6 +31,7 @@ class Run:
 
     Attributes:
         target: how the targets of a regression are scaled; None for a classifier.
+        notes: what a person should know of how the run was prepared.
     """
 
     recipe: Recipe
@@ -33,6 +39,7 @@ class Run:
     preprocessing: signatures.Preprocessing
     model: keras.Model
     target: signatures.Target | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def batch_size(self) -> int:
@@ -65,8 +72,14 @@ def prepare(recipe: Recipe, data: Data | None = None, preprocessing: signatures.
         DlappError: the architecture, the source or a key is wrong.
     """
     builder(recipe.architecture)  # a misspelt name shall not wait for the data
+    base = load_base(recipe)
+    notes: tuple[str, ...] = ()
+    if base is not None:
+        recipe, notes = _take_over(recipe, base)
     wanted = recipe.preprocessing
     data = load_data(recipe) if data is None else data
+    if base is not None:
+        preprocessing = _check_fits(base, recipe, data)
     if wanted.channels is not None and wanted.channels != data.channels:
         raise RecipeError(
             f"preprocessing.channels is {wanted.channels}; {recipe.data} holds arrays of {data.channels} channels. "
@@ -85,14 +98,70 @@ def prepare(recipe: Recipe, data: Data | None = None, preprocessing: signatures.
         update = {"size": preprocessing.size, "channels": data.channels, "antialias": preprocessing.antialias}
         resolved = wanted.model_copy(update=update)
     keras.utils.set_random_seed(recipe.training.seed)
-    model = build(recipe, input_shape(preprocessing), len(data.labels))
+    if base is None:
+        model = build(recipe, input_shape(preprocessing), len(data.labels))
+    else:
+        model = rebuild(recipe, base.model, len(data.labels))
+    if recipe.training.mixed_precision:
+        model = in_mixed_precision(model)
+        if not tf.config.list_physical_devices("GPU"):
+            notes += ("there is no GPU here: mixed precision is slower than none on a CPU.",)
     target = None
     if data.task == "regression":
         linear = getattr(model.layers[-1], "activation", None) == keras.activations.linear
         target = measure_target(data.train, data.target, ends_linear=linear)
     class_weights(recipe, data)  # a label that is misspelt shall not wait for the first epoch
-    used = recipe.model_copy(update={"preprocessing": resolved, "training": recipe.training.resolved()})
-    return Run(used, data, preprocessing, model, target)
+    used = recipe.model_copy(
+        update={"preprocessing": resolved, "training": recipe.training.resolved(), "transfer": _resolve(recipe)}
+    )
+    return Run(used, data, preprocessing, model, target, notes)
+
+
+def _take_over(recipe: Recipe, base: BaseNetwork) -> tuple[Recipe, tuple[str, ...]]:
+    """The recipe with the preprocessing of the network that it starts from, and what of its own goes."""
+    taken: dict[str, Any] = {"scale": base.preprocessing.scale}
+    if base.preprocessing.size is not None:
+        taken |= {
+            "size": base.preprocessing.size,
+            "channels": base.preprocessing.channels,
+            "antialias": base.preprocessing.antialias,
+        }
+    wanted = recipe.preprocessing
+    other = [name for name in sorted(taken.keys() & wanted.model_fields_set) if getattr(wanted, name) != taken[name]]
+    notes = tuple(
+        f"preprocessing.{name} is {_in_toml(taken[name])}, as {base.name} was trained, not "
+        f"{_in_toml(getattr(wanted, name))}."
+        for name in other
+    )
+    return recipe.model_copy(update={"preprocessing": wanted.model_copy(update=taken)}), notes
+
+
+def _in_toml(value: Any) -> str:
+    return tomlkit.item(list(value) if isinstance(value, tuple) else value).as_string()
+
+
+def _check_fits(base: BaseNetwork, recipe: Recipe, data: Data) -> signatures.Preprocessing:
+    """The preprocessing of the network that is started from, on data that fit it.
+
+    Raises:
+        SourceError: they are pictures and it takes rows, or the other way round, or have other columns.
+    """
+    kept = base.preprocessing
+    if bool(data.channels) != (kept.size is not None):
+        raise SourceError(
+            f"{recipe.data} holds {'pictures' if data.channels else 'rows'}, {base.name} was trained on "
+            f"{'rows' if data.channels else 'pictures'}: start from another model."
+        )
+    if not data.channels and (data.train.columns != kept.columns or data.train.inputs.shape[1] != len(kept.mean)):
+        raise SourceError(f"{recipe.data} has other columns than {base.name} was trained on: train without transfer.")
+    return dataclasses.replace(kept, layout=data.train.layout)
+
+
+def _resolve(recipe: Recipe) -> Transfer | None:
+    transfer = recipe.transfer
+    if transfer is None or transfer.learning_rate is not None:
+        return transfer
+    return transfer.model_copy(update={"learning_rate": recipe.training.learning_rate / 10})
 
 
 def scaled(examples: Examples, target: signatures.Target | None) -> Examples:

@@ -1,5 +1,6 @@
 """One training run: from the first epoch, or from where it was interrupted, to a finished folder."""
 
+import functools
 import json
 import math
 import shlex
@@ -13,7 +14,7 @@ from rich.console import Console
 from dlapp.data.augmentation import augmenter
 from dlapp.data.pipelines import naming_unreadable
 from dlapp.errors import TrainingDiverged, TrainingError
-from dlapp.files import write_json
+from dlapp.files import replacing, write_json
 from dlapp.training.callbacks import (
     Checkpoint,
     EarlyStopping,
@@ -24,11 +25,13 @@ from dlapp.training.callbacks import (
     Row,
     StopOnNaN,
     read_history,
+    write_history,
 )
 from dlapp.training.compiling import compile_for
 from dlapp.training.finishing import finish
 from dlapp.training.model_folder import ModelFolder, load_keras
 from dlapp.training.preparing import Run, class_weights
+from dlapp.training.transferring import fit_stages
 
 
 def train(run: Run, folder: ModelFolder, console: Console) -> dict[str, np.ndarray]:
@@ -59,12 +62,46 @@ def train(run: Run, folder: ModelFolder, console: Console) -> dict[str, np.ndarr
 def fit(run: Run, folder: ModelFolder, console: Console) -> None:
     """Trains from the start, or from where ``folder`` left off, until the recipe's last epoch.
 
-    Leaves ``model.keras``, ``last/`` and ``history.csv``.
+    Leaves ``model.keras``, ``last/`` and ``history.csv``. Each stage of a transfer is trained below ``last/``
+    as a run of its own, so that it resumes like one.
 
     Raises:
         TrainingDiverged: the loss became NaN or infinite.
+        TrainingError: a head was to be trained for longer after its fine-tuning had begun.
         SourceError: a picture cannot be decoded.
     """
+    if run.recipe.transfer is None:
+        _fit_into(folder, run, console)
+        return
+
+    def fit_stage(stage: Run, name: str) -> float:
+        left = folder.stage(name)
+        left.last_model.parent.mkdir(parents=True, exist_ok=True)
+        _fit_into(left, stage, console)
+        stage.model.set_weights(load_keras(left.model).get_weights())
+        return min(row["dev_loss"] for row in read_history(left.history))
+
+    _check_not_begun(run, folder)
+    tell = functools.partial(console.print, highlight=False)
+    fit_stages(run, fit_stage, tell, scratch=folder.last_model.parent)
+    with replacing(folder.model) as beside:
+        keras.Model(run.model.input, run.model.output, name=run.model.name).save(beside)
+    rows = [row for name in ("head", "fine-tuning") for row in read_history(folder.stage(name).history)]
+    write_history(folder.history, [{**row, "epoch": epoch} for epoch, row in enumerate(rows, start=1)])
+
+
+def _check_not_begun(run: Run, folder: ModelFolder) -> None:
+    head = read_history(folder.stage("head").history)
+    training = run.recipe.training
+    finished = len(head) >= training.epochs or stops_early(head, training.early_stopping)
+    if folder.stage("fine-tuning").last_model.exists() and not finished:
+        raise TrainingError(
+            f"the fine-tuning in {folder.path} has begun after {len(head)} epochs of the new head: it cannot have "
+            f"{training.epochs}. Train anew under another --name."
+        )
+
+
+def _fit_into(folder: ModelFolder, run: Run, console: Console) -> None:
     training = run.recipe.training
     steps = run.steps_per_epoch
     past: list[Row] = []
@@ -108,6 +145,10 @@ def fit(run: Run, folder: ModelFolder, console: Console) -> None:
 def fit_in_memory(run: Run, callbacks: Sequence[keras.callbacks.Callback] = ()) -> float:
     """Trains from the start and writes nothing; the network is left with the weights that were best on dev.
 
+    Args:
+        run: what to train.
+        callbacks: of the training; of a transfer, of its new head.
+
     Returns:
         The lowest loss on dev.
 
@@ -115,6 +156,14 @@ def fit_in_memory(run: Run, callbacks: Sequence[keras.callbacks.Callback] = ()) 
         TrainingDiverged: the loss became NaN or infinite.
         SourceError: a picture cannot be decoded.
     """
+    if run.recipe.transfer is None:
+        return _fit_in_memory(run, callbacks)
+    return fit_stages(
+        run, lambda stage, name: _fit_in_memory(stage, callbacks if name == "head" else ()), tell=lambda _: None
+    )
+
+
+def _fit_in_memory(run: Run, callbacks: Sequence[keras.callbacks.Callback]) -> float:
     training = run.recipe.training
     compile_for(run.model, training, task=run.data.task, steps_per_epoch=run.steps_per_epoch)
     patience = training.early_stopping or training.epochs

@@ -13,7 +13,7 @@ from dlapp.recipe import OPTIMIZERS, SCHEDULES, Axis, Recipe, with_changes
 
 WIDTH, DEPTH = "width", "depth"
 _UNITS = "architecture_options.units"
-_SEARCHED = ("training", "architecture_options", "preprocessing")
+_SEARCHED = ("training", "architecture_options", "preprocessing", "transfer")
 _NOT_SEARCHED = ("preprocessing.channels",)  # the data are loaded once
 _CHOOSERS: Mapping[str, Mapping[str, Mapping[str, float]]] = {
     "training.optimizer": OPTIMIZERS,
@@ -225,7 +225,9 @@ def _check_layers(recipe: Recipe, key: str) -> None:
 
 
 def _units(recipe: Recipe) -> Any:
-    """A number or a list for the units of the hidden layers; None for an architecture that has none."""
+    """A number or a list for the units of the hidden layers; None where there are none that could be others."""
+    if recipe.transfer is not None:
+        return None
     return recipe.architecture_options.get("units", _defaults(recipe).get("units"))
 
 

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.benchmarks import checking, commands, reading, tables, training
+from tests.benchmarks import checking, commands, reading, tables, training, transfer
 
 BENCHMARKS: dict[str, Callable[[Path], None]] = {
     "commands": commands.run,
@@ -17,6 +17,7 @@ BENCHMARKS: dict[str, Callable[[Path], None]] = {
     "training": training.run,
     "tables": tables.run,
     "checking": checking.run,
+    "transfer": transfer.run,
 }
 
 

@@ -4,6 +4,7 @@ import shlex
 
 import pytest
 
+from dlapp.architectures import ARCHITECTURES
 from dlapp.recipe import Recipe, parse_setting, with_changes
 from dlapp.training.advice import Facts, advise
 
@@ -146,3 +147,29 @@ def test_a_mismatch_names_what_differs():
     assert settings(advice[0].command) == {"split.own": False}
     assert "age, sex differ" in advice[1].why
     assert shlex.split(advice[1].command) == ["dlapp", "check", "csv:a b.csv?target=x"]
+
+
+def test_a_transfer_is_told_what_it_can_do():
+    tables = {"architecture": "lenet5", "transfer": {"model": "models/base"}}
+    facts = {"pictures": True, "units": ()}
+    _, bias = given({"avoidable_bias": 0.2}, facts=facts, **tables)
+    assert {"transfer.unfreeze": "all"} in [settings(one.command) for one in bias]
+    tables["transfer"] = {"model": "models/base", "unfreeze": "all"}
+    _, both = given({"avoidable_bias": 0.2, "variance": 0.2}, facts=facts, **tables)
+    assert {"transfer.unfreeze": 0} in [settings(one.command) for one in both]
+    assert not [one for one in both if "architecture" in one.command], "its network is built already"
+
+
+@pytest.mark.parametrize(("architecture", "deeper"), [("first", "second"), ("second", None), ("alone", None)])
+def test_a_deeper_network_is_the_next_of_its_family(architecture, deeper, monkeypatch):
+    entry = ARCHITECTURES["lenet5"]._replace(family="family")
+    table = {
+        "first": entry,
+        "other": entry._replace(size=(224, 224)),
+        "second": entry,
+        "alone": ARCHITECTURES["lenet5"],
+    }
+    monkeypatch.setattr("dlapp.training.advice.ARCHITECTURES", table)
+    _, advice = given({"avoidable_bias": 0.2}, architecture=architecture, facts={"pictures": True, "units": ()})
+    proposed = [settings(one.command)["architecture"] for one in advice if "architecture=" in one.command]
+    assert proposed == ([deeper] if deeper else [])

@@ -1,0 +1,74 @@
+"""The trained network that a transfer starts from, with the preprocessing that it was trained with."""
+
+from typing import NamedTuple
+
+import keras
+
+from dlapp.architectures import ARCHITECTURES
+from dlapp.errors import RecipeError, UnknownName
+from dlapp.recipe import Recipe
+from dlapp.signature import Preprocessing
+from dlapp.training.model_folder import ModelFolder
+
+_IMAGENET = "imagenet:"
+
+
+class BaseNetwork(NamedTuple):
+    """A trained network.
+
+    Attributes:
+        name: as ``transfer.model`` has it.
+        architecture: the name of its builder.
+        model: with its trained weights.
+        preprocessing: what it was trained with, and is therefore given again.
+    """
+
+    name: str
+    architecture: str
+    model: keras.Model
+    preprocessing: Preprocessing
+
+
+def architecture_of(model: str) -> str:
+    """The architecture of what ``transfer.model`` names.
+
+    Raises:
+        UnknownName: there is no such model, or no such architecture.
+    """
+    if model.startswith(_IMAGENET):
+        architecture = model.removeprefix(_IMAGENET)
+        if architecture not in ARCHITECTURES:
+            raise UnknownName("architecture", architecture, ARCHITECTURES)
+        return architecture
+    return ModelFolder.find(model).read_recipe().architecture
+
+
+def load_base(recipe: Recipe) -> BaseNetwork | None:
+    """What a recipe starts from; None where it starts from random weights.
+
+    The networks with ImageNet's weights have no top: their features are averaged over the picture, so that
+    ``preprocessing.size`` may be another than theirs.
+
+    Raises:
+        RecipeError: the recipe says something else of the network than it is.
+        UnknownName: there is no such model.
+        DlappError: the run of the model is not finished, or weights could not be downloaded.
+    """
+    if recipe.transfer is None:
+        return None
+    name = recipe.transfer.model
+    architecture = architecture_of(name)
+    if recipe.architecture != architecture:
+        raise RecipeError(f"{name} is a {architecture}; the recipe says {recipe.architecture}. Leave one of them out.")
+    if recipe.architecture_options:
+        raise RecipeError(
+            f"{name} is built already: remove architecture_options, or train a {architecture} without transfer."
+        )
+    if not name.startswith(_IMAGENET):
+        folder = ModelFolder.find(name)
+        return BaseNetwork(name, architecture, folder.load_model(), folder.read_signature().preprocessing)
+    from dlapp.architectures.pretrained import pretrained
+
+    size = recipe.preprocessing.size
+    model, preprocessing = pretrained(architecture, include_top=False, **({"size": size} if size else {}))
+    return BaseNetwork(name, architecture, model, preprocessing)
