@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from rich.console import Console
 
-from dlapp.architectures import replace_head, resnet20
+from dlapp.architectures import replace_head
 from dlapp.recipe import Recipe
 from dlapp.training import preparing
 from dlapp.training import run as runs
