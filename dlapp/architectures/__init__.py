@@ -17,6 +17,16 @@ if TYPE_CHECKING:
     from dlapp.architectures.lenet import lenet5 as lenet5
     from dlapp.architectures.linear import logistic_unit as logistic_unit
     from dlapp.architectures.linear import softmax_regression as softmax_regression
+    from dlapp.architectures.resnet import resnet18 as resnet18
+    from dlapp.architectures.resnet import resnet20 as resnet20
+    from dlapp.architectures.resnet import resnet32 as resnet32
+    from dlapp.architectures.resnet import resnet34 as resnet34
+    from dlapp.architectures.resnet import resnet44 as resnet44
+    from dlapp.architectures.resnet import resnet50 as resnet50
+    from dlapp.architectures.resnet import resnet56 as resnet56
+    from dlapp.architectures.resnet import resnet101 as resnet101
+    from dlapp.architectures.resnet import resnet110 as resnet110
+    from dlapp.architectures.resnet import resnet152 as resnet152
     from dlapp.architectures.transfer import replace_head as replace_head
 
 
@@ -50,6 +60,36 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "lenet5": Architecture(
         "lenet", "Two convolutions and two hidden layers, made to read digits.", "LeCun et al. 1998", (32, 32)
+    ),
+    "resnet18": Architecture(
+        "resnet", "18 layers with shortcuts, in blocks of two convolutions.", "He et al. 2015", (224, 224)
+    ),
+    "resnet34": Architecture(
+        "resnet", "34 layers with shortcuts, in blocks of two convolutions.", "He et al. 2015", (224, 224)
+    ),
+    "resnet50": Architecture(
+        "resnet", "50 layers with shortcuts, in bottlenecks of three convolutions.", "He et al. 2015", (224, 224)
+    ),
+    "resnet101": Architecture(
+        "resnet", "101 layers with shortcuts, in bottlenecks of three convolutions.", "He et al. 2015", (224, 224)
+    ),
+    "resnet152": Architecture(
+        "resnet", "152 layers with shortcuts, in bottlenecks of three convolutions.", "He et al. 2015", (224, 224)
+    ),
+    "resnet20": Architecture(
+        "resnet", "20 layers with shortcuts, for pictures of 32 x 32.", "He et al. 2015", (32, 32)
+    ),
+    "resnet32": Architecture(
+        "resnet", "32 layers with shortcuts, for pictures of 32 x 32.", "He et al. 2015", (32, 32)
+    ),
+    "resnet44": Architecture(
+        "resnet", "44 layers with shortcuts, for pictures of 32 x 32.", "He et al. 2015", (32, 32)
+    ),
+    "resnet56": Architecture(
+        "resnet", "56 layers with shortcuts, for pictures of 32 x 32.", "He et al. 2015", (32, 32)
+    ),
+    "resnet110": Architecture(
+        "resnet", "110 layers with shortcuts, for pictures of 32 x 32.", "He et al. 2015", (32, 32)
     ),
 }
 
