@@ -93,8 +93,8 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
 }
 
-# functions that turn one model into another: the file that each stands in
-_TRANSFORMATIONS = {"replace_head": "transfer"}
+# functions that give or change a trained model: the file that each stands in
+_FUNCTIONS = {"replace_head": "transfer", "pretrained": "pretrained"}
 
 
 def builder(name: str) -> Callable[..., Any]:
@@ -111,6 +111,6 @@ def builder(name: str) -> Callable[..., Any]:
 def __getattr__(name: str) -> Callable[..., Any]:
     if name in ARCHITECTURES:
         return builder(name)
-    if name in _TRANSFORMATIONS:
-        return getattr(importlib.import_module(f"{__name__}.{_TRANSFORMATIONS[name]}"), name)
+    if name in _FUNCTIONS:
+        return getattr(importlib.import_module(f"{__name__}.{_FUNCTIONS[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import keras
 
 from dlapp.architectures import ARCHITECTURES
+from dlapp.architectures.pretrained import IMAGENET_SIZE, pretrained
 from dlapp.errors import RecipeError, UnknownName
 from dlapp.recipe import Recipe
 from dlapp.signature import Preprocessing
@@ -67,8 +68,5 @@ def load_base(recipe: Recipe) -> BaseNetwork | None:
     if not name.startswith(_IMAGENET):
         folder = ModelFolder.find(name)
         return BaseNetwork(name, architecture, folder.load_model(), folder.read_signature().preprocessing)
-    from dlapp.architectures.pretrained import pretrained
-
-    size = recipe.preprocessing.size
-    model, preprocessing = pretrained(architecture, include_top=False, **({"size": size} if size else {}))
+    model, preprocessing = pretrained(architecture, include_top=False, size=recipe.preprocessing.size or IMAGENET_SIZE)
     return BaseNetwork(name, architecture, model, preprocessing)
