@@ -40,7 +40,7 @@ def test_show_counts_and_draws(dlapp, workplace):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["show", "lenet"], "Did you mean lenet5?"),
+        (["show", "lenet"], "Did you mean lenet5"),
         (["show", "lenet5", "--input", "8,8,1"], "at least 16 x 16"),
         (["show", "lenet5", "--input", "a,b"], "positive numbers"),
         (["show", "lenet5", "--classes", "1"], "classes must be at least 2; got 1"),

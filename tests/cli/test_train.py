@@ -91,7 +91,7 @@ def test_the_resolved_recipe_repeats_the_run(dlapp, rows):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["lenet", "--data", "npz:rows.npz"], "Did you mean lenet5?"),
+        (["lenet", "--data", "npz:rows.npz"], "Did you mean lenet5"),
         (["logistic_unit"], "train needs data"),
         ([], "train needs an architecture and --data"),
         (["logistic_unit", "--data", "npz:rows.npz", "--set", "training.learning_rat=1"], "training.learning_rate?"),
