@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from dlapp.errors import UnknownName
 
 if TYPE_CHECKING:
+    from dlapp.architectures.alex_net import alexnet as alexnet
     from dlapp.architectures.dense import deep_network as deep_network
     from dlapp.architectures.dense import linear_unit as linear_unit
     from dlapp.architectures.dense import shallow_network as shallow_network
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from dlapp.architectures.resnet import resnet110 as resnet110
     from dlapp.architectures.resnet import resnet152 as resnet152
     from dlapp.architectures.transfer import replace_head as replace_head
+    from dlapp.architectures.vgg import vgg11 as vgg11
+    from dlapp.architectures.vgg import vgg13 as vgg13
+    from dlapp.architectures.vgg import vgg16 as vgg16
+    from dlapp.architectures.vgg import vgg19 as vgg19
 
 
 class Architecture(NamedTuple):
@@ -90,6 +95,36 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "resnet110": Architecture(
         "resnet", "110 layers with shortcuts, for pictures of 32 x 32.", "He et al. 2015", (32, 32)
+    ),
+    "alexnet": Architecture(
+        "alex_net",  # a file of the builder's name would hide it
+        "Five convolutions and two hidden layers, which won ImageNet in 2012.",
+        "Krizhevsky et al. 2012",
+        (227, 227),
+    ),
+    "vgg11": Architecture(
+        "vgg",
+        "Eight convolutions of 3 x 3 in five blocks, and three dense layers (configuration A).",
+        "Simonyan and Zisserman 2014",
+        (224, 224),
+    ),
+    "vgg13": Architecture(
+        "vgg",
+        "Ten convolutions of 3 x 3 in five blocks, and three dense layers (configuration B).",
+        "Simonyan and Zisserman 2014",
+        (224, 224),
+    ),
+    "vgg16": Architecture(
+        "vgg",
+        "Thirteen convolutions of 3 x 3 in five blocks, and three dense layers (configuration D).",
+        "Simonyan and Zisserman 2014",
+        (224, 224),
+    ),
+    "vgg19": Architecture(
+        "vgg",
+        "Sixteen convolutions of 3 x 3 in five blocks, and three dense layers (configuration E).",
+        "Simonyan and Zisserman 2014",
+        (224, 224),
     ),
 }
 

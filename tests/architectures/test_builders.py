@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import itertools
 import pkgutil
 import sys
 
@@ -14,6 +15,18 @@ from dlapp import architectures
 from dlapp.architectures import ARCHITECTURES, builder
 from dlapp.architectures.heads import with_probabilities
 from dlapp.errors import UnknownName
+
+
+def dense(widths):
+    """Parameters of dense layers between values of these widths: a weight for each, and a bias."""
+    return sum((before + 1) * after for before, after in itertools.pairwise(widths))
+
+
+def vgg(channels, convolutions):
+    """Parameters of five blocks of 3 x 3 convolutions, each with a bias."""
+    filters = np.repeat((64, 128, 256, 512, 512), convolutions).tolist()
+    return sum((9 * before + 1) * after for before, after in itertools.pairwise([channels, *filters]))
+
 
 # builder: toy input shape, classes, shape of the output, parameters
 TOYS = {
@@ -29,6 +42,23 @@ TOYS = {
         # 16 -> conv1 12 -> pool1 6 -> conv2 2 -> pool2 1: flatten gives 1 x 1 x 16
         (25 * 1 + 1) * 6 + (25 * 6 + 1) * 16 + (16 + 1) * 120 + (120 + 1) * 84 + (84 + 1) * 3,
     ),
+    "alexnet": (
+        (67, 67, 1),
+        3,
+        (3,),
+        # 67 -> conv1 15 -> pool1 7 -> conv2 7 -> pool2 3 -> conv3 to 5 3 -> pool5 1: flatten gives 1 x 1 x 256;
+        # filters of conv2, 4 and 5 see half of the maps
+        (121 * 1 + 1) * 96
+        + (25 * 48 + 1) * 256
+        + (9 * 256 + 1) * 384
+        + (9 * 192 + 1) * 384
+        + (9 * 192 + 1) * 256
+        + (256 + 1) * 4096
+        + (4096 + 1) * 4096
+        + (4096 + 1) * 3,
+    ),
+    # five poolings: 32 -> 1, flatten gives 1 x 1 x 512
+    "vgg11": ((32, 32, 1), 3, (3,), vgg(1, [1, 1, 2, 2, 2]) + dense([512, 4096, 4096, 3])),
 }
 
 
@@ -68,6 +98,9 @@ TOYS |= {
 }
 # deeper networks of the same code: shape and count alone
 DEEPER = {
+    "vgg13": ((32, 32, 1), 3, (3,), vgg(1, [2, 2, 2, 2, 2]) + dense([512, 4096, 4096, 3])),
+    "vgg16": ((32, 32, 1), 3, (3,), vgg(1, [2, 2, 3, 3, 3]) + dense([512, 4096, 4096, 3])),
+    "vgg19": ((32, 32, 1), 3, (3,), vgg(1, [2, 2, 4, 4, 4]) + dense([512, 4096, 4096, 3])),
     "resnet34": ((32, 16, 2), 3, (3,), imagenet((3, 4, 6, 3))),
     "resnet101": ((32, 16, 2), 3, (3,), imagenet((3, 4, 23, 3), bottleneck=True)),
     "resnet152": ((32, 16, 2), 3, (3,), imagenet((3, 8, 36, 3), bottleneck=True)),
@@ -77,12 +110,25 @@ DEEPER = {
     "resnet110": ((8, 12, 2), 3, (3,), cifar(18)),
 }
 RESNETS = [name for name in TOYS | DEEPER if name.startswith("resnet")]
+# learning rate and steps in which Adam learns a batch by heart
+RATES = {
+    "lenet5": (0.005, 150),
+    "alexnet": (1e-4, 25),
+    "vgg11": (3e-4, 15),
+    "resnet20": (0.005, 40),
+    "resnet18": (1e-3, 15),
+}
 CLASSIFIERS = [name for name in TOYS if name != "linear_unit"]
 
 
 def toy(name, **options):
     shape, classes, _, _ = (TOYS | DEEPER)[name]
     return builder(name)(shape, classes=classes, **options)
+
+
+def without_dropout(name):
+    """Options with which a network computes the same in training."""
+    return {"dropout": 0.0} if "dropout" in inspect.signature(builder(name)).parameters else {}
 
 
 def batch(name, examples=6):
@@ -151,6 +197,17 @@ def test_an_unknown_builder_is_refused():
         # 156 + 2,416 + (400 + 1) x 120 + (120 + 1) x 84 + (84 + 1) x 10
         ("lenet5", {}, 61_706),
         ("lenet5", {"include_top": False}, 156 + 2_416),
+        # 227 -> conv1 55 -> pool1 27 -> conv2 27 -> pool2 13 -> conv3 to 5 13 -> pool5 6: flatten gives 6 x 6 x 256
+        # 34,944 + 307,456 + 885,120 + 663,936 + 442,624 and dense 37,752,832 + 16,781,312 + 4,097,000
+        ("alexnet", {}, 60_965_224),
+        # conv2, 4 and 5 see all the maps: twice their kernels, 307,200 + 663,552 + 442,368 more
+        ("alexnet", {"groups": 1}, 60_965_224 + 307_200 + 663_552 + 442_368),
+        # configurations A, B, D and E: 224 / 32 = 7, flatten gives 7 x 7 x 512 = 25,088
+        ("vgg11", {}, vgg(3, [1, 1, 2, 2, 2]) + dense([25_088, 4096, 4096, 1000])),
+        ("vgg13", {}, vgg(3, [2, 2, 2, 2, 2]) + dense([25_088, 4096, 4096, 1000])),
+        ("vgg16", {}, 138_357_544),
+        ("vgg19", {}, vgg(3, [2, 2, 4, 4, 4]) + dense([25_088, 4096, 4096, 1000])),
+        ("vgg16", {"include_top": False}, 14_714_688),
     ],
 )
 def test_published_counts_at_the_defaults(name, options, parameters):
@@ -183,7 +240,7 @@ def test_shape_and_count_at_a_toy_size(name):
     assert model.count_params() == parameters
 
 
-@pytest.mark.parametrize("name", TOYS)
+@pytest.mark.parametrize("name", [*TOYS, *VARIANTS])
 def test_layers_are_named_by_their_place(name):
     # names that Keras counts up differ from one build to the next, and with them checkpoints and exports
     first, second = ([layer.name for layer in toy(name, kernel_regularizer="l2").layers] for _ in range(2))
@@ -225,9 +282,9 @@ def test_a_saved_model_loads_and_gives_the_same(name, tmp_path):
 
 @pytest.mark.parametrize("name", [name for name in CLASSIFIERS if name != "resnet50"])  # which takes 20 s
 def test_one_small_batch_is_learnt_by_heart(name):
-    model = toy(name)
+    model = toy(name, **without_dropout(name))
     x, targets = batch(name)
-    rate, steps = {"lenet5": (0.005, 150), "resnet20": (0.005, 40), "resnet18": (1e-3, 15)}.get(name, (0.05, 150))
+    rate, steps = RATES.get(name, (0.05, 150))
     optimizer = keras.optimizers.Adam(rate)
 
     @tf.function
