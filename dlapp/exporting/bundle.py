@@ -14,7 +14,7 @@ from dlapp import signature as signatures
 from dlapp.architectures.heads import with_final_output
 from dlapp.errors import AlreadyExists, ParityError, UnknownName
 from dlapp.exporting import onnx_file, parity, readme, saved_model
-from dlapp.exporting.graph import serving_function
+from dlapp.exporting.graph import serving_function, with_onnx_operators
 from dlapp.files import replacing_folder, sha256, write_text
 from dlapp.inference.bundle import ONNX, SIGNATURE
 from dlapp.recipe import Format
@@ -80,7 +80,9 @@ def export(
         if "savedmodel" in formats:
             saved_model.write(model, serve, signature, scratch)
         if "onnx" in formats:
-            onnx_file.write(serve, signature, scratch / ONNX)
+            network = with_onnx_operators(model)
+            function = serve if network is model else serving_function(network, signature)
+            onnx_file.write(function, signature, scratch / ONNX)
         parity.write_samples(scratch / parity.SAMPLES, signature, _cases(model, signature, samples))
         write_text(scratch / "README.md", readme.render(signature, folder.name, formats))
         _write_hashes(scratch, signature)

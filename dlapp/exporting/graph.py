@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from dlapp.architectures.custom_layers import GroupedConv2D, LocalResponseNormalization
 from dlapp.architectures.heads import with_final_output
 from dlapp.data.preprocessing import preprocess
 from dlapp.signature import Signature
@@ -26,3 +27,43 @@ def serving_function(model: keras.Model, signature: Signature) -> Any:
         return {name: network(preprocess(inputs, signature.preprocessing), training=False)}
 
     return tf.function(serve, input_signature=[input_spec(signature)])
+
+
+def with_onnx_operators(model: keras.Model) -> keras.Model:
+    """The same network for ONNX, where one operator does what Keras computes in several steps.
+
+    tf2onnx knows TensorFlow's operator and writes ONNX's. Layers without such an operator are shared with
+    ``model``; a network of these alone is ``model`` itself.
+    """
+    if not any(isinstance(layer, tuple(_OPERATORS)) for layer in model._flatten_layers()):
+        return model
+    return keras.models.clone_model(model, clone_function=_with_operator)
+
+
+def _with_operator(layer: keras.Layer) -> keras.Layer:
+    if type(layer) not in _OPERATORS:
+        return layer
+    other = _OPERATORS[type(layer)].from_config(layer.get_config())
+    other.build(layer.input.shape)
+    other.set_weights(layer.get_weights())
+    return other
+
+
+class _LocalResponseNormalization(LocalResponseNormalization):
+    """ONNX: ``LRN``."""
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        return tf.nn.local_response_normalization(inputs, self.size // 2, self.bias, self.alpha, self.beta)
+
+
+class _GroupedConv2D(GroupedConv2D):
+    """ONNX: ``Conv`` with its attribute ``group``."""
+
+    def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        return tf.nn.conv2d(inputs, kernel, self.strides, self.padding.upper(), dilations=self.dilation_rate)
+
+
+_OPERATORS: dict[type[keras.Layer], type[keras.Layer]] = {
+    LocalResponseNormalization: _LocalResponseNormalization,
+    GroupedConv2D: _GroupedConv2D,
+}
