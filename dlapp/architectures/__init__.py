@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dlapp.architectures.dense import deep_network as deep_network
     from dlapp.architectures.dense import linear_unit as linear_unit
     from dlapp.architectures.dense import shallow_network as shallow_network
+    from dlapp.architectures.inception import inception_v1 as inception_v1
     from dlapp.architectures.lenet import lenet5 as lenet5
     from dlapp.architectures.linear import logistic_unit as logistic_unit
     from dlapp.architectures.linear import softmax_regression as softmax_regression
@@ -65,6 +66,12 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "lenet5": Architecture(
         "lenet", "Two convolutions and two hidden layers, made to read digits.", "LeCun et al. 1998", (32, 32)
+    ),
+    "inception_v1": Architecture(
+        "inception",
+        "Nine modules of four branches each, which won ImageNet in 2014.",
+        "Szegedy et al. 2014",
+        (224, 224),
     ),
     "resnet18": Architecture(
         "resnet", "18 layers with shortcuts, in blocks of two convolutions.", "He et al. 2015", (224, 224)

@@ -7,21 +7,27 @@ from dlapp.errors import DlappError
 from dlapp.signature import Target
 
 
+def for_inference(model: keras.Model) -> keras.Model:
+    """The same network with its first output alone: others help to train it. Layers and weights are shared."""
+    return keras.Model(model.input, model.outputs[0], name=model.name)
+
+
 def gives_logits(model: keras.Model) -> bool:
     """Whether the last layer is linear.
 
     Raises:
         DlappError: its activation gives neither logits nor probabilities that sum to 1.
     """
-    last = model.layers[-1]
+    last = model.outputs[0]._keras_history.operation
+    units = model.outputs[0].shape[-1]
     activation = getattr(last, "activation", keras.activations.softmax if isinstance(last, layers.Softmax) else None)
     if activation == keras.activations.linear:
         return True
-    fitting = keras.activations.sigmoid if model.output_shape[-1] == 1 else keras.activations.softmax
+    fitting = keras.activations.sigmoid if units == 1 else keras.activations.softmax
     if activation == fitting:
         return False
     raise DlappError(
-        f"a classifier of {model.output_shape[-1]} outputs must end with {fitting.__name__} or None (logits); "
+        f"a classifier of {units} outputs must end with {fitting.__name__} or None (logits); "
         f"{model.name} ends with {getattr(activation, '__name__', type(last).__name__)}."
     )
 
@@ -32,13 +38,13 @@ def with_probabilities(model: keras.Model) -> keras.Model:
     One sigmoid unit gives the probability p of the second class; two columns come out, 1 - p and p.
     Layers and weights are shared with ``model``.
     """
-    outputs = model.output
+    outputs = model.outputs[0]
     one_unit = outputs.shape[-1] == 1
     if gives_logits(model):
         outputs = keras.ops.sigmoid(outputs) if one_unit else keras.ops.softmax(outputs)
     if one_unit:
         outputs = keras.ops.concatenate([1 - outputs, outputs], axis=-1)
-    return model if outputs is model.output else keras.Model(model.input, outputs, name=model.name)
+    return keras.Model(model.input, outputs, name=model.name)
 
 
 def with_final_output(model: keras.Model, target: Target | None) -> keras.Model:

@@ -19,6 +19,7 @@ class LayerSummary:
         multiply_adds: for one example; None where the size of the picture is open.
         receptive_field: height and width, in pixels of the input, of what one output value sees;
             None for layers without a window.
+        inputs: names of the layers whose outputs it takes.
     """
 
     name: str
@@ -27,6 +28,44 @@ class LayerSummary:
     parameters: int
     multiply_adds: int | None
     receptive_field: tuple[int, int] | None
+    inputs: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Reduction:
+    """What a 1 x 1 convolution saves the larger one behind it, in weights without biases.
+
+    Attributes:
+        name: of the larger convolution.
+        kernel_size: of it.
+        channels, reduced, filters: before the 1 x 1 convolution, behind it, and behind the larger one.
+        direct: weights of the larger convolution on all the channels.
+        through: weights of both.
+    """
+
+    name: str
+    kernel_size: tuple[int, int]
+    channels: int
+    reduced: int
+    filters: int
+    direct: int
+    through: int
+
+
+def reductions(model: keras.Model) -> list[Reduction]:
+    """Every larger convolution that directly follows a 1 x 1 convolution with fewer filters than channels."""
+    found = []
+    for layer in model.layers:
+        before = _parents(layer)
+        if not (isinstance(layer, layers.Conv2D) and len(before) == 1 and isinstance(before[0], layers.Conv2D)):
+            continue
+        channels, reduced = before[0].kernel.shape[2:]
+        if before[0].kernel_size == (1, 1) and math.prod(layer.kernel_size) > 1 and reduced < channels:
+            area = math.prod(layer.kernel_size)
+            direct = area * channels * layer.filters
+            through = channels * reduced + area * reduced * layer.filters
+            found.append(Reduction(layer.name, layer.kernel_size, channels, reduced, layer.filters, direct, through))
+    return found
 
 
 def summarize(model: keras.Model) -> list[LayerSummary]:
@@ -54,6 +93,7 @@ def summarize(model: keras.Model) -> list[LayerSummary]:
                 parameters=layer.count_params(),
                 multiply_adds=multiply_adds(layer),
                 receptive_field=(field[0], field[1]) if isinstance(layer, _WINDOWED) else None,
+                inputs=tuple(parent.name for parent in _parents(layer)),
             )
         )
     return rows

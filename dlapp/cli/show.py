@@ -22,7 +22,8 @@ def command(
     import dataclasses
 
     from dlapp.architectures import builder
-    from dlapp.architectures.summary import summarize
+    from dlapp.architectures.heads import for_inference
+    from dlapp.architectures.summary import reductions, summarize
     from dlapp.errors import DlappError
 
     make = builder(architecture)
@@ -32,6 +33,8 @@ def command(
     except (ValueError, TypeError, IndexError) as error:
         raise DlappError(f"{architecture} cannot be built: {error}") from error
     rows = summarize(model)
+    saved = reductions(model)
+    exported = for_inference(model).count_params()
     if plot is not None:
         from dlapp.reporting.diagram import draw
 
@@ -41,14 +44,21 @@ def command(
             {
                 "architecture": architecture,
                 "input_shape": model.input_shape[1:],
-                "output_shape": model.output_shape[1:],
+                "output_shape": model.outputs[0].shape[1:],
                 "parameters": model.count_params(),
+                "parameters_exported": exported,
                 "multiply_adds": _total(rows),
                 "layers": [dataclasses.asdict(row) for row in rows],
+                "reductions": [dataclasses.asdict(reduction) for reduction in saved],
             }
         )
         return
     _print_table(architecture, rows, model.count_params())
+    if exported < model.count_params():
+        gone = model.count_params() - exported
+        print(f"{gone:,} of the parameters only help in training; {exported:,} are exported.")
+    if saved:
+        _print_reductions(saved)
     if plot is not None:
         print(f"Wrote {plot}")
     print(f"Next: dlapp train {architecture} --data digits")
@@ -80,5 +90,29 @@ def _print_table(architecture: str, rows: list, parameters: int) -> None:
             f"{row.parameters:,}" if row.parameters else "",
             "-" if row.multiply_adds is None else f"{row.multiply_adds:,}" if row.multiply_adds else "",
             " x ".join(map(str, row.receptive_field)) if row.receptive_field else "",
+        )
+    rich.print(table)
+
+
+def _print_reductions(saved: list) -> None:
+    import rich
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    direct, through = sum(one.direct for one in saved), sum(one.through for one in saved)
+    table = Table(title="what the 1 x 1 convolutions save, in weights", show_footer=True, box=SIMPLE)
+    table.add_column("convolution", "total")
+    table.add_column("channels")
+    table.add_column("direct", f"{direct:,}", justify="right")
+    table.add_column("through 1 x 1", f"{through:,}", justify="right")
+    table.add_column("saved", f"{1 - through / direct:.0%}", justify="right")
+    for one in saved:
+        size = " x ".join(map(str, one.kernel_size))
+        table.add_row(
+            one.name,
+            f"{size} on {one.channels} to {one.filters}, through {one.reduced}",
+            f"{one.direct:,}",
+            f"{one.through:,}",
+            f"{1 - one.through / one.direct:.0%}",
         )
     rich.print(table)

@@ -13,6 +13,7 @@ import rich.progress
 import tensorflow as tf
 from rich.console import Console
 
+from dlapp.architectures.heads import for_inference
 from dlapp.errors import TrainingDiverged
 from dlapp.files import replacing
 
@@ -35,7 +36,7 @@ class Checkpoint(keras.callbacks.ModelCheckpoint):
         super().__init__(str(self._beside), verbose=0, **options)
 
     def set_model(self, model: keras.Model) -> None:
-        super().set_model(model if self._resumable else keras.Model(model.input, model.output, name=model.name))
+        super().set_model(model if self._resumable else for_inference(model))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._beside.unlink(missing_ok=True)  # half a file of a process that was killed

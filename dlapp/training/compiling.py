@@ -61,10 +61,11 @@ def build(recipe: Recipe, input_shape: tuple[int, ...], classes: int) -> keras.M
         if not classes:
             message += " The target is a number; linear_unit, shallow_network and deep_network predict one."
         raise RecipeError(message) from error
-    if model.output_shape[1:] not in ((classes or 1,), (1,) if classes == 2 else ()):
+    output_shape = model.outputs[0].shape[1:]
+    if output_shape not in ((classes or 1,), (1,) if classes == 2 else ()):
         wanted = f"{classes} classes" if classes else "one number to predict"
         raise RecipeError(
-            f"the data have {wanted}; {recipe.architecture} gives {model.output_shape[1:]}. "
+            f"the data have {wanted}; {recipe.architecture} gives {output_shape}. "
             "Remove classes and include_top from architecture_options."
         )
     if classes:
@@ -118,7 +119,7 @@ def loss_and_metric(model: keras.Model, task: str) -> tuple[keras.losses.Loss, k
     if task == "regression":
         return keras.losses.MeanSquaredError(), keras.metrics.R2Score(name="r2")
     logits = gives_logits(model)
-    if model.output_shape[-1] == 1:
+    if model.outputs[0].shape[-1] == 1:
         accuracy = keras.metrics.BinaryAccuracy("accuracy", threshold=0.0 if logits else 0.5)
         return keras.losses.BinaryCrossentropy(from_logits=logits), accuracy
     return (

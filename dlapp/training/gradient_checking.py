@@ -16,6 +16,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from dlapp.architectures.auxiliary import WithAuxiliaryClassifiers
+
 Verdict = Literal["correct", "look at it", "wrong", "no gradient", "kinks only"]
 
 # the course: 1e-7 is great, look at 1e-5, worry at 1e-3; the first two meet in the middle
@@ -138,6 +140,8 @@ def _in_float64(model: keras.Model) -> keras.Model:
         raise TypeError(
             f"model must be functional, or sequential and built; {model.name} is neither: {error}"
         ) from error
+    if isinstance(model, WithAuxiliaryClassifiers):
+        ends = (model.input, model.outputs[0])  # the others only add to its loss
     graph = keras.Model(*ends, name=model.name)  # without optimizer and loss
     network = keras.models.clone_model(
         graph,

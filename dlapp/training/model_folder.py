@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+import dlapp.architectures.auxiliary
 import dlapp.architectures.custom_layers  # noqa: F401  Keras then finds them in a file
 from dlapp.errors import TrainingError
 from dlapp.files import find_folder

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from rich.console import Console
 
+from dlapp.architectures.heads import for_inference
 from dlapp.data.augmentation import augmenter
 from dlapp.data.pipelines import naming_unreadable
 from dlapp.errors import TrainingDiverged, TrainingError
@@ -85,7 +86,7 @@ def fit(run: Run, folder: ModelFolder, console: Console) -> None:
     tell = functools.partial(console.print, highlight=False)
     fit_stages(run, fit_stage, tell, scratch=folder.last_model.parent)
     with replacing(folder.model) as beside:
-        keras.Model(run.model.input, run.model.output, name=run.model.name).save(beside)
+        for_inference(run.model).save(beside)
     rows = [row for name in ("head", "fine-tuning") for row in read_history(folder.stage(name).history)]
     write_history(folder.history, [{**row, "epoch": epoch} for epoch, row in enumerate(rows, start=1)])
 

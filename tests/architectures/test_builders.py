@@ -91,7 +91,28 @@ def cifar(blocks):
     return resnet([blocks] * 3, 2, 3, filters=16, projection=False)
 
 
+def inception(channels, classes):
+    """Of each module four branches, of which two go through a reduction and one through a pooling."""
+    total = (49 * channels + 1) * 64 + (64 + 1) * 64 + (9 * 64 + 1) * 192
+    before = 192
+    for single, reduce3, filters3, reduce5, filters5, projection in GOOGLENET:
+        total += (before + 1) * (single + reduce3 + reduce5 + projection)
+        total += (9 * reduce3 + 1) * filters3 + (25 * reduce5 + 1) * filters5
+        before = single + filters3 + filters5 + projection
+    # behind 4a and 4d, here with maps of 1 x 1: 1 x 1 convolution to 128, 1024 units, classes
+    auxiliary = sum((maps + 1) * 128 + (128 + 1) * 1024 + (1024 + 1) * classes for maps in (512, 528))
+    return total + (1024 + 1) * classes + auxiliary
+
+
+# Szegedy et al. 2014, table 1
+GOOGLENET = [
+    *[(64, 96, 128, 16, 32, 32), (128, 128, 192, 32, 96, 64)],
+    *[(192, 96, 208, 16, 48, 64), (160, 112, 224, 24, 64, 64), (128, 128, 256, 24, 64, 64)],
+    *[(112, 144, 288, 32, 64, 64), (256, 160, 320, 32, 128, 128)],
+    *[(256, 160, 320, 32, 128, 128), (384, 192, 384, 48, 128, 128)],
+]
 TOYS |= {
+    "inception_v1": ((65, 80, 1), 3, (3,), inception(1, 3)),
     "resnet18": ((32, 16, 2), 3, (3,), imagenet((2, 2, 2, 2))),
     "resnet50": ((32, 16, 2), 3, (3,), imagenet((3, 4, 6, 3), bottleneck=True)),
     "resnet20": ((8, 12, 2), 3, (3,), cifar(3)),
@@ -118,6 +139,7 @@ RATES = {
     "resnet20": (0.005, 40),
     "resnet18": (1e-3, 15),
 }
+SLOW = ("inception_v1", "resnet50")  # to learn a batch takes them more than 20 s
 CLASSIFIERS = [name for name in TOYS if name != "linear_unit"]
 
 
@@ -139,8 +161,9 @@ def batch(name, examples=6):
 
 
 def cross_entropy(model, targets, x):
-    probabilities = with_probabilities(model)(x, training=True)
-    return keras.ops.mean(keras.losses.sparse_categorical_crossentropy(targets, probabilities))
+    """Of all outputs: auxiliary classifiers learn the same targets."""
+    answers = [with_probabilities(keras.Model(model.input, output))(x, training=True) for output in model.outputs]
+    return keras.ops.mean([keras.losses.sparse_categorical_crossentropy(targets, answer) for answer in answers])
 
 
 def first_line(function):
@@ -208,6 +231,8 @@ def test_an_unknown_builder_is_refused():
         ("vgg16", {}, 138_357_544),
         ("vgg19", {}, vgg(3, [2, 2, 4, 4, 4]) + dense([25_088, 4096, 4096, 1000])),
         ("vgg16", {"include_top": False}, 14_714_688),
+        ("inception_v1", {}, 13_378_280),
+        ("inception_v1", {"auxiliary": False}, 6_998_552),
     ],
 )
 def test_published_counts_at_the_defaults(name, options, parameters):
@@ -236,17 +261,17 @@ def test_shape_and_count_at_a_toy_size(name):
     model = toy(name)
     assert model.name == name
     assert model.input_shape == (None, *shape)
-    assert model.output_shape == (None, *output)
+    assert model.outputs[0].shape == (None, *output)
     assert model.count_params() == parameters
 
 
 @pytest.mark.parametrize("name", [*TOYS, *DEEPER])
 def test_layers_are_named_by_their_place(name):
     # names that Keras counts up differ from one build to the next, and with them checkpoints and exports
-    first, second = ([layer.name for layer in toy(name, kernel_regularizer="l2").layers] for _ in range(2))
-    assert first == second
-    assert first[0] == "input"
-    assert first[-1] == ("value" if name == "linear_unit" else "classifier")
+    model, again = (toy(name, kernel_regularizer="l2") for _ in range(2))
+    assert [layer.name for layer in model.layers] == [layer.name for layer in again.layers]
+    assert model.layers[0].name == "input"
+    assert model.outputs[0]._keras_history.operation.name == ("value" if name == "linear_unit" else "classifier")
 
 
 @pytest.mark.parametrize("name", TOYS)
@@ -280,7 +305,7 @@ def test_a_saved_model_loads_and_gives_the_same(name, tmp_path):
     np.testing.assert_array_equal(model(x), loaded(x))
 
 
-@pytest.mark.parametrize("name", [name for name in CLASSIFIERS if name != "resnet50"])  # which takes 20 s
+@pytest.mark.parametrize("name", [name for name in CLASSIFIERS if name not in SLOW])
 def test_one_small_batch_is_learnt_by_heart(name):
     model = toy(name, **without_dropout(name))
     x, targets = batch(name)

@@ -6,7 +6,7 @@ from PIL import Image
 from dlapp.architectures import builder
 from dlapp.architectures.summary import summarize
 from dlapp.errors import DlappError
-from dlapp.reporting.diagram import draw
+from dlapp.reporting.diagram import _lanes, draw
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +23,18 @@ def test_writes_png_and_svg_with_every_layer(layers, tmp_path):
     text = (tmp_path / "lenet5.svg").read_text()
     assert all(f"<!-- {layer.name} -->" in text for layer in layers)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lenet5.png", "lenet5.svg"]
+
+
+def test_lines_past_a_layer_do_not_run_into_each_other():
+    rows = summarize(builder("resnet20")())
+    places = {row.name: place for place, row in enumerate(rows)}
+    found = _lanes(rows)
+    projected = ("stage2_block1_add", places["stage1_relu"])
+    assert (projected[1], places[projected[0]]) in [(start, end) for start, end, _ in found]
+    assert len(found) >= 9, "one shortcut for each block"
+    for number, (start, end, lane) in enumerate(found):
+        for other_start, other_end, other in found[:number]:
+            assert other != lane or other_end <= start or end <= other_start
 
 
 @pytest.mark.parametrize(

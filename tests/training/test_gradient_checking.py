@@ -42,7 +42,7 @@ class Scaled(layers.Layer):
         return scaled(inputs, tf.convert_to_tensor(self.scale))
 
 
-DEEP = {name for name in ARCHITECTURES if name.startswith("resnet")} - {"resnet20"}
+DEEP = {name for name, entry in ARCHITECTURES.items() if entry.size is not None} - {"lenet5", "resnet20"}
 
 
 def sequence(shape, *middle):
