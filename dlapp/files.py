@@ -63,12 +63,12 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def next_free(folder: Path) -> Path:
-    """``folder`` itself, or the first of ``folder-2``, ``folder-3``, ... that is not taken."""
-    candidate, number = folder, 1
+def next_free(path: Path, *, suffix: str = "") -> Path:
+    """``path`` itself, or the first of ``path-2``, ``path-3``, ... that is not taken; ``suffix`` follows."""
+    candidate, number = path.with_name(path.name + suffix), 1
     while candidate.exists():
         number += 1
-        candidate = folder.with_name(f"{folder.name}-{number}")
+        candidate = path.with_name(f"{path.name}-{number}{suffix}")
     return candidate
 
 

@@ -11,6 +11,7 @@ from dlapp.cli import (
     demo,
     diagnose,
     evaluate,
+    explain,
     export,
     gradient_check,
     predict,
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, listing, show, check, train, evaluate, diagnose, tune, gradient_check, export, verify):
+for verb in (demo, listing, show, check, train, evaluate, diagnose, tune, gradient_check, export, verify, explain):
     app.command(verb.__name__.rpartition(".")[2].replace("_", "-"))(verb.command)
 
 

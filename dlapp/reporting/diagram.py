@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import matplotlib.figure
 from matplotlib.patches import FancyBboxPatch
 
-from dlapp.errors import DlappError
-from dlapp.files import replacing
+from dlapp.reporting.plots import write_figure
 
 if TYPE_CHECKING:
     from dlapp.architectures.summary import LayerSummary
@@ -31,10 +30,6 @@ def draw(layers: Sequence["LayerSummary"], name: str, path: Path) -> None:
     Raises:
         DlappError: the format is unknown or the folder does not exist.
     """
-    if not path.suffix:
-        raise DlappError(f"{path} must end with the format to draw, as in {path}.png.")
-    if not path.parent.is_dir():
-        raise DlappError(f"{path.parent} does not exist: make the folder first, or write elsewhere.")
     lines = _lanes(layers)
     width = 10 + _LANE * (1 + max((lane for *_, lane in lines), default=-1))
     figure = matplotlib.figure.Figure(figsize=(0.72 * width, _HEIGHT * len(layers) + 0.6), layout="constrained")
@@ -59,11 +54,7 @@ def draw(layers: Sequence["LayerSummary"], name: str, path: Path) -> None:
         x = 10 + _LANE * (lane + 0.5)
         axes.plot([9.82, x, x], [-start - 0.1, -start - 0.1, -end + 0.1], color=_LINE, linewidth=1)
         axes.annotate("", (9.82, -end + 0.1), (x, -end + 0.1), arrowprops={"arrowstyle": "->", "color": _LINE})
-    try:
-        with replacing(path) as beside:
-            figure.savefig(beside, dpi=150)
-    except ValueError as error:
-        raise DlappError(f"{path} has a format that cannot be drawn: {error}") from error
+    write_figure(figure, path)
 
 
 def _lanes(layers: Sequence["LayerSummary"]) -> list[tuple[int, int, int]]:

@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
 
+from dlapp.errors import DlappError
 from dlapp.files import replacing
 
 TRAIN, DEV, BEST = "#2f6fb0", "#d1662c", "#8a8f98"
@@ -148,6 +149,23 @@ def write_rate_test(path: Path, rates: Sequence[float], losses: Sequence[float],
         axes.legend(frameon=False)
         with replacing(path) as beside:
             figure.savefig(beside, dpi=130)
+
+
+def write_figure(figure: matplotlib.figure.Figure, path: Path) -> None:
+    """Writes a figure; the suffix of ``path`` decides the format.
+
+    Raises:
+        DlappError: the format is unknown or the folder does not exist.
+    """
+    if not path.suffix:
+        raise DlappError(f"{path} must end with the format to draw, as in {path}.png.")
+    if not path.parent.is_dir():
+        raise DlappError(f"{path.parent} does not exist: make the folder first, or write elsewhere.")
+    try:
+        with replacing(path) as beside:
+            figure.savefig(beside, dpi=150)
+    except ValueError as error:
+        raise DlappError(f"{path} has a format that cannot be drawn: {error}") from error
 
 
 def _label_classes(axes: Axes, labels: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from dlapp.architectures import ARCHITECTURES
 def test_help_names_every_verb(dlapp):
     status, out, _ = dlapp("--help")
     assert status == 0
-    for verb in ("demo", "list", "show", "train", "evaluate", "export", "verify", "predict"):
+    for verb in ("demo", "list", "show", "train", "evaluate", "export", "verify", "explain", "predict"):
         assert f"\n  {verb} " in out
     assert dlapp("--version")[1] == f"dlapp {package.__version__}\n"
 
