@@ -1,0 +1,75 @@
+"""One picture through ONNX Runtime: our file against the one that torch.onnx writes for the same network."""
+
+import importlib.util
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from dlapp import signature as signatures
+from dlapp.architectures import builder
+from dlapp.exporting import onnx_file
+from dlapp.exporting.graph import serving_function, with_onnx_operators
+from dlapp.signature import Preprocessing
+from tests.benchmarks.timing import interleave, tell
+
+_THREADS = 2  # ONNX Runtime's own choice can be twice as slow on a busy machine
+_SIZE, _CLASSES, _TURNS = (224, 224), 1000, 40
+NETWORKS = ("resnet50", "inception_v1")
+
+
+def run(folder: Path) -> None:
+    """Random weights; ours takes uint8 and resizes and scales inside, the other takes floats as it needs them."""
+    if importlib.util.find_spec("torch") is None:
+        print("  PyTorch is not installed: pip install '.[benchmark]' compares with it")
+        return
+    picture = np.random.default_rng(0).integers(0, 256, (1, *_SIZE, 3), np.uint8)
+    scaled = np.ascontiguousarray(picture.transpose(0, 3, 1, 2), np.float32) / 255
+    for name in NETWORKS:
+        _write_ours(name, folder / f"{name}.onnx")
+        _write_torch(name, folder / f"{name}-torch.onnx")
+        ours, theirs = _session(folder / f"{name}.onnx"), _session(folder / f"{name}-torch.onnx")
+        best = interleave(
+            {
+                "ours": lambda session=ours: session.run(None, {"image": picture}),
+                "torch": lambda session=theirs: session.run(None, {"image": scaled}),
+            },
+            turns=_TURNS,
+        )
+        what = f"{name}, batch 1, {_THREADS} threads ({best['ours'] * 1000:.1f} ms): torch.onnx / ours"
+        tell(what, best["torch"] / best["ours"], "at least 1.0")
+
+
+def _session(path: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = _THREADS
+    options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def _write_ours(name: str, path: Path) -> None:
+    preprocessing = Preprocessing(3, _SIZE, scale="unit")
+    labels = tuple(f"class {number}" for number in range(_CLASSES))
+    signature = signatures.classification(labels, preprocessing, {"architecture": name})
+    network = with_onnx_operators(builder(name)((*_SIZE, 3), classes=_CLASSES))
+    onnx_file.write(serving_function(network, signature), signature, path)
+
+
+def _write_torch(name: str, path: Path) -> None:
+    import torch
+
+    from tests.benchmarks import torch_networks
+
+    network = getattr(torch_networks, name)(_CLASSES).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter that needs no further package is called old
+        torch.onnx.export(
+            network,
+            (torch.zeros(1, 3, *_SIZE),),
+            str(path),
+            input_names=["image"],
+            output_names=["probabilities"],
+            dynamic_axes={"image": {0: "batch"}, "probabilities": {0: "batch"}},
+            dynamo=False,
+        )

@@ -1,0 +1,149 @@
+"""What stands in the ONNX graph of a convolutional network, node by node, and what it gives."""
+
+from collections import Counter
+
+import keras
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from keras import layers
+
+from dlapp import signature as signatures
+from dlapp.architectures import builder
+from dlapp.architectures.custom_layers import GroupedConv2D, LocalResponseNormalization
+from dlapp.architectures.resnet import bottleneck_block, residual_block
+from dlapp.exporting import onnx_file
+from dlapp.exporting.graph import serving_function, with_onnx_operators
+from dlapp.signature import Preprocessing
+
+SIZE = (32, 31)
+
+
+def response_normalized(x):
+    """AlexNet's order of layers, small."""
+    x = layers.Conv2D(6, 5, strides=2, activation="relu", name="conv1")(x)
+    x = LocalResponseNormalization(alpha=0.5, name="norm1")(x)
+    x = layers.MaxPooling2D(3, strides=2, name="pool1")(x)
+    x = GroupedConv2D(8, 3, padding="same", groups=2, activation="relu", bias_initializer="ones", name="conv2")(x)
+    x = LocalResponseNormalization(size=3, bias=1.0, beta=0.5, name="norm2")(x)
+    return GroupedConv2D(4, 3, strides=2, groups=4, use_bias=False, name="conv3")(x)
+
+
+def residual(x):
+    """Each kind of shortcut, each with a stride."""
+    x = residual_block(x, 4, name="basic")
+    x = residual_block(x, 8, strides=2, projection=False, name="zeros")
+    return bottleneck_block(x, 3, strides=2, name="bottleneck")
+
+
+def branches(x):
+    """An Inception module, small."""
+    x = layers.Conv2D(8, 3, padding="same", activation="relu", name="conv")(x)
+    one = layers.Conv2D(3, 1, activation="relu", name="one")(x)
+    three = layers.Conv2D(4, 3, padding="same", activation="relu", name="three")(one)
+    pooled = layers.MaxPooling2D(3, strides=1, padding="same", name="pool")(x)
+    pooled = layers.Conv2D(2, 1, activation="relu", name="pooled")(pooled)
+    x = layers.Concatenate(name="join")([one, three, pooled])
+    x = layers.AveragePooling2D(5, strides=3, name="mean")(x)
+    return layers.Conv2D(4, 1, activation="relu", name="last")(x)
+
+
+# features: how many operators of a kind there are
+FEATURES = {
+    response_normalized: {"Conv": 3, "LRN": 2, "MaxPool": 1},
+    residual: {"Conv": 9, "Add": 3 + 1},  # and the bias of the classifier
+    branches: {"Conv": 5, "Concat": 1, "MaxPool": 1, "AveragePool": 1},
+}
+
+
+@pytest.fixture(scope="module", params=FEATURES, ids=lambda features: features.__name__)
+def written(request, tmp_path_factory):
+    """The features of a network, the network with random weights, the graph and a session."""
+    inputs = keras.Input((*SIZE, 3), name="input")
+    x = layers.GlobalAveragePooling2D(name="global_mean")(request.param(inputs))
+    model = keras.Model(inputs, layers.Dense(3, activation="softmax", name="classifier")(x), name="toy")
+    random = np.random.default_rng(0)
+    # of either sign but for variances; as large as keeps the probabilities apart
+    weights = [
+        random.uniform(0.5, 1.5, w.shape) * np.where(random.uniform(size=w.shape) < 0.7, 1, -1)
+        for w in model.get_weights()
+    ]
+    weights = [w / np.sqrt(max(1, np.prod(w.shape[:-1]) / 4)) for w in weights]
+    for weight, value in zip(model.weights, weights, strict=True):
+        weight.assign(np.abs(value) if weight.name == "moving_variance" else value)
+    signature = signatures.classification(("a", "b", "c"), Preprocessing(3, SIZE, scale="unit"), {})
+    path = tmp_path_factory.mktemp("graph") / "model.onnx"
+    onnx_file.write(serving_function(with_onnx_operators(model), signature), signature, path)
+    return request.param, model, onnx.load(path).graph, onnxruntime.InferenceSession(path)
+
+
+def test_the_graph_gives_what_keras_gives(written):
+    _, model, _, session = written
+    for batch in (1, 4):
+        images = np.random.default_rng(batch).integers(0, 256, (batch, *SIZE, 3), np.uint8)
+        expected = model.predict(images / np.float32(255), verbose=0)
+        assert expected.std() > 0.02, "probabilities that say nothing would prove nothing"
+        # float32 sums in another order
+        np.testing.assert_allclose(session.run(None, {"image": images})[0], expected, atol=1e-5)
+
+
+def test_layers_become_their_operators(written):
+    features, _, graph, _ = written
+    count = Counter(node.op_type for node in graph.node)
+    assert {name: count[name] for name in FEATURES[features]} == FEATURES[features]
+    # folded into the convolutions before them, or never needed
+    assert not count.keys() & {"BatchNormalization", "Sub", "Div", "Pow", "Exp", "Log", "Split", "Slice", "Sqrt"}
+
+
+def test_nothing_is_transposed_between_convolutions(written):
+    _, _, graph, _ = written
+    convolved = set()
+    for node in graph.node:  # in topological order
+        after_a_convolution = any(name in convolved for name in node.input)
+        if after_a_convolution and node.op_type == "Transpose":
+            assert not leads_to_a_convolution(graph, node), f"{node.name} stands between convolutions"
+        if after_a_convolution or node.op_type == "Conv":
+            convolved.update(node.output)
+    assert convolved
+
+
+def leads_to_a_convolution(graph, start):
+    reached = set(start.output)
+    for node in graph.node:
+        if any(name in reached for name in node.input):
+            if node.op_type == "Conv":
+                return True
+            reached.update(node.output)
+    return False
+
+
+def test_response_normalization_and_groups_keep_their_numbers():
+    inputs = keras.Input((*SIZE, 3), name="input")
+    model = keras.Model(inputs, response_normalized(inputs))
+    marked = with_onnx_operators(model)
+    assert [layer.name for layer in marked.layers] == [layer.name for layer in model.layers]
+    assert marked.get_layer("conv1") is model.get_layer("conv1"), "what needs no other form is shared"
+    x = np.random.default_rng(0).normal(size=(2, *SIZE, 3)).astype(np.float32)
+    # TensorFlow's own operators; float32
+    np.testing.assert_allclose(marked(x), model(x), atol=1e-5)
+
+
+def test_a_network_without_such_layers_is_left_as_it_is():
+    model = builder("lenet5")()
+    assert with_onnx_operators(model) is model
+
+
+@pytest.mark.parametrize("written", [response_normalized], indirect=True, ids=["response_normalized"])
+def test_attributes_of_the_operators(written):
+    _, _, graph, _ = written
+    attributes = [
+        {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+        for node in graph.node
+        if node.op_type in ("LRN", "Conv")
+    ]
+    assert [given["group"] for given in attributes if "group" in given] == [1, 2, 4]
+    # ONNX divides its alpha by the size
+    first, second = (given for given in attributes if "alpha" in given)
+    assert first == pytest.approx({"size": 5, "alpha": 0.5 * 5, "beta": 0.75, "bias": 2.0})
+    assert second == pytest.approx({"size": 3, "alpha": 1e-4 * 3, "beta": 0.5, "bias": 1.0})
