@@ -35,7 +35,7 @@ def with_onnx_operators(model: keras.Model) -> keras.Model:
     tf2onnx knows TensorFlow's operator and writes ONNX's. Layers without such an operator are shared with
     ``model``; a network of these alone is ``model`` itself.
     """
-    if not any(isinstance(layer, tuple(_OPERATORS)) for layer in model._flatten_layers()):
+    if not any(isinstance(layer, tuple(_OPERATORS)) for layer in model.layers):
         return model
     return keras.models.clone_model(model, clone_function=_with_operator)
 

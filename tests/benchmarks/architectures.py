@@ -19,6 +19,7 @@ NETWORKS = {
     "vgg11": ((32, 32), 128),
     "resnet18": ((32, 32), 256),
     "resnet20": ((32, 32), 512),
+    "inception_v1": ((65, 65), 128),
 }
 _BATCH, _CLASSES, _EPOCHS, _TURNS = 64, 10, 3, 3
 
