@@ -76,12 +76,12 @@ def _print_table(architecture: str, rows: list, parameters: int) -> None:
 
     table = Table(title=architecture, show_footer=True, box=SIMPLE)
     total = _total(rows)
-    table.add_column("layer", "total")
+    table.add_column("layer", "total", overflow="fold")  # a narrow terminal shall cut no number
     table.add_column("kind")
     table.add_column("output", no_wrap=True)
-    table.add_column("parameters", f"{parameters:,}", justify="right")
-    table.add_column("multiply-adds", "-" if total is None else f"{total:,}", justify="right")
-    table.add_column("sees", justify="right")
+    table.add_column("parameters", f"{parameters:,}", justify="right", no_wrap=True)
+    table.add_column("multiply-adds", "-" if total is None else f"{total:,}", justify="right", no_wrap=True)
+    table.add_column("sees", justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
             row.name,

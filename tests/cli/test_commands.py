@@ -33,6 +33,8 @@ def test_show_counts_and_draws(dlapp, workplace):
         assert expected in out
     with Image.open(workplace / "lenet5.png") as picture:
         assert picture.format == "PNG"
+    # in 80 columns no number is cut: 7 x 7 positions of 256 filters, 5 x 5 on 48 of 96 maps
+    assert "15,052,800" in dlapp("show", "alexnet", "--input", "67,67,1")[1]
     shown = json.loads(dlapp("show", "softmax_regression", "--input", "8,8,1", "--classes", 3, "--json")[1])
     assert (shown["parameters"], shown["multiply_adds"]) == (65 * 3, 64 * 3)
 
