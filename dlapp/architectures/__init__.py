@@ -12,6 +12,7 @@ from dlapp.errors import UnknownName
 
 if TYPE_CHECKING:
     from dlapp.architectures.alex_net import alexnet as alexnet
+    from dlapp.architectures.applications import pretrained as pretrained
     from dlapp.architectures.dense import deep_network as deep_network
     from dlapp.architectures.dense import linear_unit as linear_unit
     from dlapp.architectures.dense import shallow_network as shallow_network
@@ -135,8 +136,9 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
 }
 
-# functions that give or change a trained model: the file that each stands in
-_FUNCTIONS = {"replace_head": "transfer", "pretrained": "pretrained"}
+# functions that give or change a trained model: the file that each stands in, never of the same name, since the
+# import of the file would take the function's place
+_FUNCTIONS = {"replace_head": "transfer", "pretrained": "applications"}
 
 
 def builder(name: str) -> Callable[..., Any]:

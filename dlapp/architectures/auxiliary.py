@@ -22,6 +22,10 @@ class WithAuxiliaryClassifiers(keras.Model):
         outputs = super().call(inputs, training=training, mask=mask)
         return outputs if training else outputs[0]
 
+    def compute_output_spec(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        outputs = super().compute_output_spec(inputs, training=training, mask=mask)
+        return outputs if training else outputs[0]
+
     def compute_loss(
         self,
         x: Any = None,

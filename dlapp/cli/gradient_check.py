@@ -136,7 +136,7 @@ def _fitting_data(model: "keras.Model", task: str) -> str:
     """A source that a network of that kind can be trained on."""
     if task == "regression":
         return "diabetes"
-    return "breast_cancer" if model.output_shape[-1] == 1 else "digits"
+    return "breast_cancer" if model.outputs[0].shape[-1] == 1 else "digits"
 
 
 def _find(what: str) -> "ModelFolder":
@@ -177,7 +177,7 @@ def _targets(model: "keras.Model", task: str, examples: int, seed: int) -> "np.n
     chance = np.random.default_rng(seed + 1)
     if task == "regression":
         return chance.normal(size=(examples, 1))
-    return chance.integers(0, max(model.output_shape[-1], 2), size=(examples, 1))
+    return chance.integers(0, max(model.outputs[0].shape[-1], 2), size=(examples, 1))
 
 
 def _print_table(title: str, found: "list[LayerGradient]") -> None:

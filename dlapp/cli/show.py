@@ -34,7 +34,7 @@ def command(
         raise DlappError(f"{architecture} cannot be built: {error}") from error
     rows = summarize(model)
     saved = reductions(model)
-    exported = for_inference(model).count_params()
+    exported = for_inference(model)
     if plot is not None:
         from dlapp.reporting.diagram import draw
 
@@ -46,17 +46,22 @@ def command(
                 "input_shape": model.input_shape[1:],
                 "output_shape": model.outputs[0].shape[1:],
                 "parameters": model.count_params(),
-                "parameters_exported": exported,
+                "parameters_exported": exported.count_params(),
                 "multiply_adds": _total(rows),
+                "multiply_adds_exported": _total(summarize(exported)),
                 "layers": [dataclasses.asdict(row) for row in rows],
                 "reductions": [dataclasses.asdict(reduction) for reduction in saved],
             }
         )
         return
     _print_table(architecture, rows, model.count_params())
-    if exported < model.count_params():
-        gone = model.count_params() - exported
-        print(f"{gone:,} of the parameters only help in training; {exported:,} are exported.")
+    kept = exported.count_params()
+    if kept < model.count_params():
+        needed = _total(summarize(exported))
+        print(
+            f"{model.count_params() - kept:,} of the parameters are in auxiliary classifiers, which only help in "
+            f"training: {kept:,} are exported" + ("." if needed is None else f", and {needed:,} multiply-adds.")
+        )
     if saved:
         _print_reductions(saved)
     if plot is not None:

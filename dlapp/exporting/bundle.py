@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import dlapp
 from dlapp import signature as signatures
-from dlapp.architectures.heads import with_final_output
+from dlapp.architectures.heads import for_inference, with_final_output
 from dlapp.errors import AlreadyExists, ParityError, UnknownName
 from dlapp.exporting import onnx_file, parity, readme, saved_model
 from dlapp.exporting.graph import serving_function, with_onnx_operators
@@ -39,7 +39,7 @@ def export(
     there before stays until then.
 
     Args:
-        model: as a builder or ``keras.models.load_model`` gives it.
+        model: as a builder or ``keras.models.load_model`` gives it; auxiliary classifiers are left out.
         folder: where the bundle goes; its last part is its name.
         labels: the classes, in the order of a classifier's outputs.
         preprocessing: what the model was trained with.
@@ -59,6 +59,7 @@ def export(
         AlreadyExists: ``folder`` is something else than a bundle.
         ValueError: ``labels`` or ``samples`` do not fit the model.
     """
+    model = for_inference(model)
     folder = Path(folder)
     if folder.exists() and not (folder / SIGNATURE).is_file():
         raise AlreadyExists(f"{folder} is not a bundle and is not overwritten. Choose another name.")

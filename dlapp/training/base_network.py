@@ -5,7 +5,7 @@ from typing import NamedTuple
 import keras
 
 from dlapp.architectures import ARCHITECTURES
-from dlapp.architectures.pretrained import IMAGENET_SIZE, pretrained
+from dlapp.architectures.applications import IMAGENET_SIZE, pretrained
 from dlapp.errors import RecipeError, UnknownName
 from dlapp.recipe import Recipe
 from dlapp.signature import Preprocessing

@@ -66,9 +66,10 @@ def check_gradients(
 ) -> list[LayerGradient]:
     """The gradient of every trainable tensor against two-sided differences, in float64 and in training mode.
 
-    The cost is the mean of the loss plus the regularization losses. It is computed by a copy of the network, so
-    ``model``, its moving averages and Keras's dtype policy stay as they are. Every evaluation starts from the
-    same state: dropout has one mask for all of them, and batch normalization uses the statistics of the batch.
+    The cost is the mean of the loss plus the regularization losses, and what auxiliary classifiers add. It is
+    computed by a copy of the network, so ``model``, its moving averages and Keras's dtype policy stay as they are.
+    Every evaluation starts from the same state: dropout has one mask for all of them, and batch normalization uses
+    the statistics of the batch.
 
     The step is 1e-4 of the weight, or 1e-4 for weights below 1, and half of it; the two differences are
     extrapolated. Where the cost has a kink between the points (ReLU, max pooling) none of them is the
@@ -140,9 +141,8 @@ def _in_float64(model: keras.Model) -> keras.Model:
         raise TypeError(
             f"model must be functional, or sequential and built; {model.name} is neither: {error}"
         ) from error
-    if isinstance(model, WithAuxiliaryClassifiers):
-        ends = (model.input, model.outputs[0])  # the others only add to its loss
-    graph = keras.Model(*ends, name=model.name)  # without optimizer and loss
+    kind = WithAuxiliaryClassifiers if isinstance(model, WithAuxiliaryClassifiers) else keras.Model
+    graph = kind(*ends, name=model.name)  # without optimizer and loss
     network = keras.models.clone_model(
         graph,
         input_tensors=keras.tree.map_structure(
@@ -185,7 +185,11 @@ def _cost(network: keras.Model, inputs: Any, targets: Any, loss: Any) -> Callabl
         outputs, _, penalties = network.stateless_call(
             network.trainable_variables, network.non_trainable_variables, batch, training=True, return_losses=True
         )
-        return tf.reduce_mean(loss(wanted, outputs)) + sum(penalties)
+        others = []
+        if isinstance(network, WithAuxiliaryClassifiers):
+            outputs, *others = outputs
+        auxiliary = sum(WithAuxiliaryClassifiers.WEIGHT * tf.reduce_mean(loss(wanted, output)) for output in others)
+        return tf.reduce_mean(loss(wanted, outputs)) + auxiliary + sum(penalties)
 
     return cost
 

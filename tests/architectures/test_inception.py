@@ -99,6 +99,31 @@ def test_fitting_trains_every_classifier(model, batch, tmp_path):
     np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
 
 
+def test_called_symbolically_it_has_one_output(model):
+    assert model(keras.Input((65, 65, 1))).shape == (None, CLASSES)
+    assert model.compute_output_shape((None, 65, 65, 1)) == (None, CLASSES)
+
+
+def test_a_copy_has_them_still(model, batch):
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    assert isinstance(copy, WithAuxiliaryClassifiers)
+    np.testing.assert_array_equal(copy.predict(batch[0], verbose=0), model.predict(batch[0], verbose=0))
+
+
+@pytest.mark.slow
+def test_it_begins_to_learn_at_once():
+    keras.utils.set_random_seed(0)
+    x = np.random.default_rng(0).normal(size=(6, 17, 17, 1)).astype(np.float32)
+    y = np.arange(6) % CLASSES
+    model = inception_v1((17, 17, 1), classes=CLASSES, auxiliary=False, dropout=0.0)
+    model.compile(keras.optimizers.Adam(3e-4), "sparse_categorical_crossentropy")
+    losses = model.fit(x, y, batch_size=6, epochs=30, verbose=0).history["loss"]
+    assert losses[0] == pytest.approx(np.log(CLASSES), abs=1.0)
+    assert losses[-1] < 0.1
+    np.testing.assert_array_equal(model.predict(x, verbose=0).argmax(axis=1), y)
+
+
 def test_what_is_exported_has_no_auxiliary_weights(model):
     exported = with_probabilities(model)
     # 13,378,280 - 6,998,552 at the defaults; here the maps behind 4a and 4d are 1 x 1

@@ -132,7 +132,7 @@ def test_kinks_are_told(dlapp, crooked, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["lenet"], "unknown architecture or model 'lenet'. Did you mean lenet5?"),
+        (["lenet"], "unknown architecture or model 'lenet'. Did you mean lenet5"),
         (["stripe"], "Did you mean stripes?"),
         (["stripes", "--input", "3"], "stripes is a model"),
         (["stripes", "--set", "activation=relu"], "stripes is a model"),

@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras import layers
 
 from dlapp.architectures import ARCHITECTURES, builder
+from dlapp.architectures.auxiliary import WithAuxiliaryClassifiers
 from dlapp.training.compiling import loss_and_metric
 from dlapp.training.gradient_checking import check_gradients
 
@@ -77,6 +78,16 @@ def test_every_builder_has_correct_gradients(name):
         assert tensor.verdict == "correct", tensor
         assert tensor.relative_error < 1e-7, tensor  # what the course asks for; float32 would leave 1e-3
         assert tensor.checked + tensor.kinks == min(20, np.prod(tensor.shape))
+
+
+def test_auxiliary_classifiers_are_a_part_of_the_cost():
+    inputs = keras.Input((4,))
+    hidden = layers.Dense(5, activation="tanh", kernel_regularizer="l2", name="hidden")(inputs)
+    ends = [layers.Dense(3, activation="softmax", name=f"end{number}")(hidden) for number in range(3)]
+    loss = keras.losses.SparseCategoricalCrossentropy()
+    found = check_gradients(WithAuxiliaryClassifiers(inputs, ends), batch((4,))[0], np.arange(8) % 3, loss)
+    assert {tensor.name.split("/")[0] for tensor in found} == {"hidden", "end0", "end1", "end2"}
+    assert {tensor.verdict for tensor in found} == {"correct"}
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from dlapp import architectures
 from dlapp.architectures import builder, replace_head
-from dlapp.architectures.pretrained import APPLICATIONS, imagenet_labels, load_applications_weights, pretrained
+from dlapp.architectures.applications import APPLICATIONS, imagenet_labels, load_applications_weights, pretrained
 from dlapp.data.preprocessing import preprocess
 from dlapp.errors import DlappError
 
@@ -34,7 +35,9 @@ def application(name, **options):
     return model
 
 
-@pytest.mark.parametrize(("name", "top"), [("resnet50", True), ("resnet101", False), ("resnet152", False)])
+@pytest.mark.parametrize(
+    ("name", "top"), [("vgg16", True), ("vgg19", False), ("resnet50", True), ("resnet101", False), ("resnet152", False)]
+)
 def test_the_weights_of_keras_give_the_outputs_of_keras(name, top):
     options = {"include_top": top, **({"classes": 4} if top else {})}
     theirs, ours = application(name, **options), builder(name)(SHAPE, **options)
@@ -46,7 +49,7 @@ def test_the_weights_of_keras_give_the_outputs_of_keras(name, top):
     np.testing.assert_allclose(ours(x), expected, atol=1e-5 * max(1.0, np.abs(expected).max()))
 
 
-@pytest.mark.parametrize("name", ["resnet50"])
+@pytest.mark.parametrize("name", ["vgg16", "resnet50"])
 def test_raw_pictures_give_what_keras_makes_of_them(name, monkeypatch):
     theirs = application(name, include_top=False)
     monkeypatch.setattr(keras.applications, APPLICATIONS[name], lambda **_: theirs)
@@ -57,6 +60,11 @@ def test_raw_pictures_give_what_keras_makes_of_them(name, monkeypatch):
     found = model(preprocess(tf.constant(raw), preprocessing)).numpy()
     np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
     assert replace_head(model, 5).output_shape == (None, 5)
+
+
+def test_the_function_is_not_hidden_by_the_file_that_it_stands_in():
+    assert architectures.pretrained is pretrained
+    assert architectures.replace_head is replace_head
 
 
 def test_networks_that_differ_are_refused():
@@ -89,7 +97,7 @@ def test_without_a_network_the_file_and_its_place_are_told(monkeypatch, capsys):
     message = "URL fetch failure on https://example.org/a/file.h5: None -- [Errno -2] Name or service not known"
     monkeypatch.setattr(keras.applications, "ResNet50", fail(message))
     place = r"put the file of https://example\.org/a/file\.h5 into ~/\.keras/models"
-    with pytest.raises(DlappError, match=rf"^file\.h5 could not be downloaded .*{place}"):
+    with pytest.raises(DlappError, match=rf"^file\.h5 could not be downloaded \(\[Errno -2\] .*{place}"):
         pretrained("resnet50")
     monkeypatch.setattr(keras.applications.imagenet_utils, "decode_predictions", fail(message))
     with pytest.raises(DlappError, match=r"could not be downloaded"):

@@ -137,7 +137,7 @@ def _downloading() -> Iterator[None]:
         with contextlib.redirect_stdout(sys.stderr):
             yield
     except Exception as error:  # Keras raises no class of its own
-        found = re.search(r"URL fetch failure on (\S+/([^/\s]+)): (.*)", str(error))
+        found = re.search(r"URL fetch failure on (\S+/([^/\s]+)): (?:None -- )?(.*)", str(error))
         if found is None:
             raise
         raise DlappError(
