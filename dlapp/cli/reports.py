@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from dlapp.training.model_folder import ModelFolder
 
 _MISTAKES = 16
+_BATCH_BYTES = 32 * 2**20
 
 
 def tell_scores(scores: Mapping[str, Any]) -> str:
@@ -50,12 +51,12 @@ def report(
         labels=data.labels,
         target=data.target,
         test=(data.test.targets, answers["test"]),
-        mistakes=_mistakes(data, answers["test"]),
+        mistakes=_mistakes(folder, data, answers["test"]),
         diagnosis=diagnosis,
     )
 
 
-def _mistakes(data: "Data", answers: "np.ndarray") -> list:
+def _mistakes(folder: "ModelFolder", data: "Data", answers: "np.ndarray") -> list:
     """The worst mistakes on test, of probabilities or of values."""
     from dlapp.evaluation import worst_mistakes, worst_values
     from dlapp.reporting.report import Mistake
@@ -69,13 +70,43 @@ def _mistakes(data: "Data", answers: "np.ndarray") -> list:
     else:
         for index in worst_values(test.targets, answers[:, 0], _MISTAKES).tolist():
             told[index] = f"{test.targets[index]:.6g}", f"{answers[index, 0]:.6g}"
+    pictures = {index: test.read(index) for index in told} if data.channels else {}
+    heats = _explain(folder, list(pictures.values())) if data.task == "classification" else {}
     return [
         Mistake(
             where=test.name(index, "test"),
-            picture=test.read(index) if data.channels else None,
+            picture=pictures.get(index),
             true=true,
             predicted=predicted,
             details=test.describe(index),
+            heat=heats.get(place),
         )
-        for index, (true, predicted) in told.items()
+        for place, (index, (true, predicted)) in enumerate(told.items())
     ]
+
+
+def _explain(folder: "ModelFolder", pictures: "list[np.ndarray]") -> "dict[int, np.ndarray]":
+    """What spoke for the predicted class of each picture, by its place; nothing without convolutions."""
+    if not pictures:
+        return {}
+    import numpy as np
+    from rich.console import Console
+
+    from dlapp.exporting.explaining import Explainer
+
+    found: dict[int, np.ndarray] = {}
+    try:
+        explainer = Explainer.of_model(folder.load_model(), folder.read_signature())
+        if explainer.feature_layer is None:
+            return {}
+        for shape in {picture.shape for picture in pictures}:
+            places = [place for place, picture in enumerate(pictures) if picture.shape == shape]
+            # photographs go a few at a time: inside the graph they are floats
+            size = max(1, _BATCH_BYTES // pictures[places[0]].nbytes)
+            for start in range(0, len(places), size):
+                some = places[start : start + size]
+                maps = explainer.grad_cam(np.stack([pictures[place] for place in some])).maps
+                found |= dict(zip(some, maps, strict=True))
+    except Exception as error:  # a report without these maps is better than a run without its report
+        Console(stderr=True, soft_wrap=True, markup=False).print(f"Note: mistakes are not explained: {error}")
+    return found

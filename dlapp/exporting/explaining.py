@@ -13,7 +13,6 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from dlapp.errors import BundleError, DlappError, UnknownName
 from dlapp.exporting import saved_model
@@ -21,7 +20,6 @@ from dlapp.exporting.graph import serving_function
 from dlapp.inference.bundle import SIGNATURE, check_files
 from dlapp.signature import Signature
 
-_CALL = re.compile(r"^((Stateful)?PartitionedCall(_\d+)?/)+")  # a SavedModel wraps its function in another
 _NUMBER = re.compile(r"_\d+$")
 _POOLINGS = {"AvgPool", "MaxPool", "Mean", "Max"}
 _CONVOLUTIONS = {"Conv2D", "DepthwiseConv2dNative"}
@@ -61,8 +59,8 @@ class Filters:
 class Explainer:
     """A classifier of pictures, opened up.
 
-    A model and a bundle take one path: the graph that is exported, with its weights frozen into it, in which
-    every layer's operations stand under the layer's name.
+    A model and a bundle take one path: the graph that is exported, in which every layer's operations stand under
+    the layer's name.
 
     Attributes:
         name: of the network.
@@ -77,7 +75,7 @@ class Explainer:
         """Opens a function.
 
         Args:
-            function: from raw pictures to probabilities, traced, with ``signature``'s names.
+            function: from raw pictures to probabilities, traced.
             signature: of the function.
 
         Raises:
@@ -87,12 +85,12 @@ class Explainer:
             raise DlappError("explain shows where a network looks in a picture; this one takes rows of a table.")
         if signature.task != "classification":
             raise DlappError(f"explain needs a classifier of pictures; this one does {signature.task}.")
-        frozen: Any = convert_variables_to_constants_v2(function)
         self.signature = signature
-        self._function = frozen
-        self._probabilities = frozen.outputs[0]
+        self._function = function
+        self._owner: Any = None
+        self._probabilities = function.outputs[0]
         self._logits = _find_logits(self._probabilities)
-        operations = frozen.graph.get_operations()  # each after those that it needs
+        operations = function.graph.get_operations()  # each after those that it needs
         weighted = [op for op in operations if op.type in _CONVOLUTIONS | {"MatMul"}]
         convolutions = [op for op in weighted if op.type in _CONVOLUTIONS]
         self.name = _NUMBER.sub("", _scope(weighted[0])[0])
@@ -128,7 +126,10 @@ class Explainer:
         for name in files:
             check_files(folder, signature, only=name)
         loaded = tf.saved_model.load(str(folder / saved_model.FOLDER))
-        return cls(loaded.signatures["serving_default"], signature)
+        # the endpoint itself: what stands among the signatures is a call of it, whose graph has no layers
+        explainer = cls(loaded.serving_default.concrete_functions[0], signature)
+        explainer._owner = loaded  # the weights live only as long as the object that was loaded
+        return explainer
 
     @property
     def feature_size(self) -> tuple[int, int]:
@@ -176,21 +177,21 @@ class Explainer:
             have = f"Those that have are {', '.join(spatial)}." if spatial else f"No layer of {self.name} has."
             raise DlappError(f"{layer} gives {output.shape[-1]} numbers without height and width, no maps. {have}")
         self.signature.inputs[0].check(pictures)
-        return self._function.prune(self._function.inputs[0], output)(tf.constant(pictures)).numpy()
+        return self._evaluate(pictures, output)
 
     def probabilities(self, pictures: np.ndarray) -> np.ndarray:
         """What the network answers: (batch, classes) float32."""
         self.signature.inputs[0].check(pictures)
-        return self._function.prune(self._function.inputs[0], self._probabilities)(tf.constant(pictures)).numpy()
+        return self._evaluate(pictures, self._probabilities)
 
     def filters(self) -> Filters | None:
         """The weights of the first layer, as far as they are pictures."""
-        kernel = self._function.prune([], self._first.inputs[1])().numpy()
+        channels = self.signature.preprocessing.channels
+        kernel = self._evaluate(np.zeros((1, 1, 1, channels), np.uint8), self._first.inputs[1])
         layer = _layer(self._first)
         if self._first.type == "Conv2D":
             return Filters(layer, kernel.transpose(3, 0, 1, 2), dense=False)
-        preprocessing = self.signature.preprocessing
-        shape = (*(preprocessing.size or ()), preprocessing.channels)
+        shape = (*(self.signature.preprocessing.size or ()), channels)
         if self._first.type != "MatMul" or len(kernel) != np.prod(shape):
             return None
         return Filters(layer, kernel.T.reshape(-1, *shape), dense=True)
@@ -212,23 +213,39 @@ class Explainer:
     @functools.cached_property
     def _gradients(self) -> Any:
         """From pictures and wanted classes (-1: the predicted) to the fields of a :class:`GradCam`."""
-        features = self._layers[self._require_feature_layer()]
-        with self._function.graph.as_default():
-            wanted = tf.compat.v1.placeholder(tf.int32, (None,))
-            predicted = tf.argmax(self._probabilities, axis=-1, output_type=tf.int32)
-            classes = tf.where(wanted < 0, predicted, wanted)
+        layer = self._layers[self._require_feature_layer()]
+
+        def explain(pictures: tf.Tensor, wanted: tf.Tensor) -> dict[str, tf.Tensor]:
+            features, logits, probabilities = self._import(pictures, layer, self._logits, self._probabilities)
+            classes = tf.where(wanted < 0, tf.argmax(probabilities, axis=-1, output_type=tf.int32), wanted)
             # examples of a batch do not touch each other: the gradient of the sum holds that of each
-            score = tf.reduce_sum(self._logits * tf.one_hot(classes, self._logits.shape[-1]))
+            score = tf.reduce_sum(logits * _chosen(classes, logits.shape[-1]))
             (gradient,) = tf.gradients(score, features)
             weights = tf.reduce_mean(gradient, axis=(1, 2), keepdims=True)  # (batch, 1, 1, channels)
             maps = tf.nn.relu(tf.reduce_sum(weights * features, axis=-1))
-        fetched = {"probabilities": self._probabilities, "classes": classes, "maps": maps}
-        return self._function.prune([self._function.inputs[0], wanted], fetched)
+            return {"probabilities": probabilities, "classes": classes, "maps": maps}
+
+        return tf.function(explain, reduce_retracing=True)
+
+    def _evaluate(self, pictures: np.ndarray, tensor: Any) -> np.ndarray:
+        return tf.function(lambda given: self._import(given, tensor)[0])(tf.constant(pictures)).numpy()
+
+    def _import(self, pictures: tf.Tensor, *tensors: Any) -> list[Any]:
+        """The graph with these pictures as its input, as part of the function that is being traced."""
+        graph = pictures.graph
+        weights = [graph.capture(weight) for weight in self._function.captured_inputs]
+        given = dict(zip((tensor.name for tensor in self._function.inputs), [pictures, *weights], strict=True))
+        names = [tensor.name for tensor in tensors]
+        return tf.graph_util.import_graph_def(self._graph_def, input_map=given, return_elements=names)
+
+    @functools.cached_property
+    def _graph_def(self) -> Any:
+        return self._function.graph.as_graph_def()
 
 
 def _scope(operation: Any) -> list[str]:
     """The parts of an operation's name: network, layer, and what it is there."""
-    return _CALL.sub("", operation.name).split("/")
+    return operation.name.split("/")
 
 
 def _layer(operation: Any) -> str:
@@ -258,14 +275,19 @@ def _find_outputs(operations: list[Any], network: str) -> dict[str, Any]:
 
 
 def _find_logits(probabilities: Any) -> Any:
-    """What the final softmax or sigmoid is given: (batch, classes)."""
+    """What the final softmax is given, (batch, classes), or the final sigmoid, (batch, 1)."""
     operation = probabilities.op
     while operation.type == "Identity":
         operation = operation.inputs[0].op
     if operation.type == "Softmax" and len(operation.inputs[0].shape) == 2:
         return operation.inputs[0]
     if operation.type == "ConcatV2" and operation.inputs[1].op.type == "Sigmoid":  # 1 - p and p
-        logit = operation.inputs[1].op.inputs[0]
-        with logit.graph.as_default():
-            return tf.concat([-logit, logit], axis=-1)
+        return operation.inputs[1].op.inputs[0]
     raise DlappError("explain needs a network that gives one answer a picture, by a softmax or a sigmoid.")
+
+
+def _chosen(classes: tf.Tensor, logits: int) -> tf.Tensor:
+    """How much each logit counts for the score of a class: (batch, logits)."""
+    if logits == 1:
+        return tf.cast(2 * classes - 1, tf.float32)[:, tf.newaxis]
+    return tf.one_hot(classes, logits)

@@ -14,6 +14,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from PIL import Image
 
+from dlapp.pictures import shrink
 from dlapp.reporting.plots import STYLE, write_figure
 
 MOST = 64  # maps of a layer that are drawn
@@ -103,7 +104,7 @@ def draw(
     Raises:
         DlappError: the format is unknown or the folder does not exist.
     """
-    shown = _shrink(picture)
+    shown = shrink(picture, _LARGEST)
     heights = [3.6, *(_grid_height(one) for one in maps)]
     with matplotlib.rc_context(STYLE | {"axes.grid": False}):
         figure = matplotlib.figure.Figure(figsize=(9.6, sum(heights) + 0.6), layout="constrained")
@@ -129,13 +130,6 @@ def _image(picture: np.ndarray) -> Image.Image:
     if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")
-
-
-def _shrink(picture: np.ndarray) -> np.ndarray:
-    """At most 1024 pixels a side; a figure shows no more."""
-    image = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)
-    image.thumbnail((_LARGEST, _LARGEST))
-    return np.asarray(image).reshape(image.height, image.width, picture.shape[-1])
 
 
 def _show(axes: Axes, picture: np.ndarray, title: str) -> None:

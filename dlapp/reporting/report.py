@@ -14,8 +14,12 @@ from PIL import Image
 
 import dlapp
 from dlapp.files import write_text
+from dlapp.pictures import shrink
 from dlapp.recipe import Recipe
 from dlapp.reporting import plots
+from dlapp.reporting.explanation import overlay
+
+_SHOWN = 256  # pixels of a side of a picture on the page
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +31,7 @@ class Mistake:
         picture: (height, width, channels) uint8; None for rows.
         true, predicted: a label and the probability that the network gave it, or a value.
         details: what else is known of the example, such as the cells of its row.
+        heat: (rows, columns) float32, not negative: what spoke for the prediction in each part of the picture.
     """
 
     where: str
@@ -34,18 +39,25 @@ class Mistake:
     true: str
     predicted: str
     details: str = ""
+    heat: np.ndarray | None = None
 
     @property
     def data_uri(self) -> str:
         """The picture as text that stands inside a page, at most 256 pixels wide or high."""
-        if self.picture is None:
+        return "" if self.picture is None else _data_uri(shrink(self.picture, _SHOWN))
+
+    @property
+    def overlay_uri(self) -> str:
+        """The picture under its map, likewise; nothing where there is no map."""
+        if self.picture is None or self.heat is None:
             return ""
-        squeezed = self.picture[..., 0] if self.picture.shape[-1] == 1 else self.picture
-        image = Image.fromarray(squeezed)
-        image.thumbnail((256, 256))
-        buffer = io.BytesIO()
-        image.save(buffer, format="PNG")
-        return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+        return _data_uri(overlay(shrink(self.picture, _SHOWN), self.heat))
+
+
+def _data_uri(picture: np.ndarray) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture).save(buffer, format="PNG")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def write_report(

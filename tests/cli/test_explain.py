@@ -9,6 +9,7 @@ from PIL import Image
 
 from dlapp.architectures import lenet5
 from dlapp.exporting import export
+from dlapp.exporting.explaining import Explainer
 from dlapp.signature import Preprocessing
 
 
@@ -88,3 +89,26 @@ def test_explain_refuses(dlapp, workplace, arguments, message):
     assert (status, out) == (2, "")
     assert message in err
     assert not list(workplace.glob("*explained*"))
+
+
+def test_worst_mistakes_are_explained_and_never_in_the_way(dlapp, workplace, trained, monkeypatch):
+    shutil.copytree(trained / "pictures", workplace / "pictures")
+    (workplace / "pictures/above/00.png").rename(workplace / "pictures/below/wrong.png")
+    picture = Image.open(workplace / "pictures/below/wrong.png")
+    for number in range(6):  # mistakes of another size, on whatever split they fall
+        picture.resize((20, 18 + number)).save(workplace / f"pictures/below/wrong{number}.png")
+    options = ("--data", "folder:pictures", "--epochs", 1, "--set", "split.test=0.4")
+    assert dlapp("train", "lenet5", *options, "--name", "convolutions")[0] == 0
+    page = (workplace / "models/convolutions/report.html").read_text()
+    shown = page.count("taken for")
+    assert shown
+    assert page.count('class="map"') == shown
+
+    def fail(*_):
+        raise RuntimeError("no gradient today")
+
+    monkeypatch.setattr(Explainer, "grad_cam", fail)
+    status, _, err = dlapp("train", "lenet5", *options, "--name", "unexplained")
+    assert status == 0
+    assert "Note: mistakes are not explained: no gradient today" in err
+    assert 'class="map"' not in (workplace / "models/unexplained/report.html").read_text()

@@ -24,7 +24,7 @@ def open_model(model, size=None, channels=None):
     """A model behind a resize to its own input."""
     height, width, depth = model.input_shape[1:]
     preprocessing = Preprocessing(channels or depth, size or (height, width), scale="unit")
-    labels = tuple(f"class {number}" for number in range(max(2, model.output_shape[-1])))
+    labels = tuple(f"class {number}" for number in range(max(2, model.outputs[0].shape[-1])))
     return Explainer.of_model(model, signatures.classification(labels, preprocessing))
 
 

@@ -1,6 +1,7 @@
 """The report: one valid page with nothing from outside, whatever the labels and however many."""
 
 import base64
+import dataclasses
 import html
 import io
 import re
@@ -141,6 +142,21 @@ def test_pictures_of_mistakes_are_those_of_the_data(tmp_path):
         assert attributes["alt"] == "test example 7"
     large = mistake(np.zeros((300, 900, 3), np.uint8)).data_uri.removeprefix("data:image/png;base64,")
     assert Image.open(io.BytesIO(base64.b64decode(large))).size == (256, 85)
+
+
+def test_what_spoke_for_a_mistake_stands_beside_it(tmp_path):
+    heat = np.zeros((3, 3), np.float32)
+    heat[0, 2] = 1
+    mistakes = [dataclasses.replace(mistake(picture), heat=heat) for picture in pictures()]
+    page = Page(write(tmp_path / "report.html", mistakes=mistakes))
+    shown = page.all("img")
+    assert [attributes.get("class") for attributes in shown] == ["small", "map"] * 3
+    assert "what in it spoke for the wrong class" in page.text
+    for attributes in shown[1::2]:
+        content = base64.b64decode(attributes["src"].removeprefix("data:image/png;base64,"))
+        decoded = np.asarray(Image.open(io.BytesIO(content)), np.float32)
+        assert decoded[0, -1].sum() > decoded[-1, 0].sum()
+    assert "spoke for" not in Page(write(tmp_path / "report.html", mistakes=[mistake(pictures()[0])])).text
 
 
 def test_rows_have_no_pictures(tmp_path):
