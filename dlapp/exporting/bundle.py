@@ -79,7 +79,7 @@ def export(
     with replacing_folder(folder) as scratch:
         serve = serving_function(model, signature)
         if "savedmodel" in formats:
-            saved_model.write(model, serve, signature, scratch)
+            saved_model.write(serve, signature, scratch)
         if "onnx" in formats:
             network = with_onnx_operators(model)
             function = serve if network is model else serving_function(network, signature)

@@ -12,11 +12,13 @@ from dlapp.signature import Signature
 FOLDER = "saved_model/1"  # TensorFlow Serving reads the version from the folder's name
 
 
-def write(model: keras.Model, serve: Any, signature: Signature, bundle: Path) -> None:
-    """Writes ``saved_model/1/`` with the signature among its assets."""
+def write(serve: Any, signature: Signature, bundle: Path) -> None:
+    """Writes ``saved_model/1/`` with the signature among its assets.
+
+    Keras finds the variables that ``serve`` uses; a model that was tracked as well would be stored twice.
+    """
     folder = bundle / FOLDER
     archive = keras.export.ExportArchive()
-    archive.track(model)
     archive.add_endpoint("serving_default", serve)
     with contextlib.redirect_stdout(io.StringIO()):  # Keras prints the endpoints
         archive.write_out(folder, verbose=False)
