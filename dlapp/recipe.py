@@ -54,10 +54,29 @@ class Augment(_Table):
     """Random changes to training pictures, new in every epoch. None of it reaches evaluation or export.
 
     Attributes:
+        flip: mirrored in half of the cases: ``horizontal`` (left for right), ``vertical``, or ``both``, each by itself.
         shift: the largest shift in each direction, as a fraction of the height and the width.
+        crop: pixels by which the picture is enlarged at each side before its own size is cut out of it.
+        rotate: the largest turn to either side, in degrees.
+        zoom: the largest change of the size, as a fraction.
+        brightness: the largest change, as a fraction of the whole range.
+        contrast: the largest change, as a fraction of the contrast.
+        rand_augment: strength from 0 to 1 of two changes drawn from eleven (Cubuk et al. 2019). Keras computes all
+            eleven for every picture: expect more than a millisecond for 32 x 32.
+        mixup: alpha of the Beta distribution that a picture's share in a mixture of two is drawn from; 0 is none.
+        cutmix: the same for the area of a part of another picture.
     """
 
-    shift: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    flip: Literal["horizontal", "vertical", "both"] | None = None
+    shift: Fraction = 0.0
+    crop: pydantic.NonNegativeInt = 0
+    rotate: Annotated[float, Field(ge=0, le=180)] = 0.0
+    zoom: Fraction = 0.0
+    brightness: Annotated[float, Field(ge=0, le=1)] = 0.0
+    contrast: Annotated[float, Field(ge=0, le=1)] = 0.0
+    rand_augment: Annotated[float, Field(ge=0, le=1)] = 0.0
+    mixup: pydantic.NonNegativeFloat = 0.0
+    cutmix: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
 class Preprocessing(_Table):
@@ -140,6 +159,7 @@ class Training(_Table):
         clip_value: no entry of a gradient is larger than this.
         l1, l2: weight of the sum of absolute, of squared kernel weights in the loss.
         dropout: the fraction of units dropped in architectures that drop; a list has one for each layer.
+        label_smoothing: share of a target that is spread over all classes.
         class_weights: ``"balanced"`` weighs every class by the inverse of its frequency; or a weight for each label.
         early_stopping: epochs without a lower dev loss before training stops; 0 is never.
         mixed_precision: compute in float16, with weights in float32: faster on GPUs that have tensor cores. What is
@@ -166,6 +186,7 @@ class Training(_Table):
     l1: pydantic.NonNegativeFloat = 0.0
     l2: pydantic.NonNegativeFloat = 0.0
     dropout: Fraction | tuple[Fraction, ...] = 0.0
+    label_smoothing: Fraction = 0.0
     class_weights: Literal["balanced"] | dict[str, pydantic.PositiveFloat] | None = None
     early_stopping: pydantic.NonNegativeInt = 10
     mixed_precision: bool = False

@@ -13,6 +13,7 @@ from dlapp.errors import RecipeError
 from dlapp.recipe import Recipe, Transfer, parse_setting, with_changes
 
 LEAST = {"architecture": "lenet5", "data": "digits"}
+AUGMENT = ("shift", "rotate", "zoom", "brightness", "contrast", "rand_augment", "mixup", "cutmix")
 FULL = {
     **LEAST,
     "architecture_options": {"activation": "relu", "pooling": "max"},
@@ -21,7 +22,7 @@ FULL = {
         "channels": 1,
         "antialias": True,
         "scale": "unit",
-        "augment": {"shift": 0.1},
+        "augment": {"flip": "both", "crop": 4, **dict.fromkeys(AUGMENT, 0.1)},
     },
     "split": {"dev": 0.2, "test": 0.1, "seed": 7, "own": False},
     "transfer": {"model": "models/base", "unfreeze": "all", "epochs": 3, "learning_rate": 1e-4},
@@ -39,6 +40,7 @@ FULL = {
         "l1": 1e-5,
         "l2": 1e-4,
         "dropout": [0.5, 0.2],
+        "label_smoothing": 0.1,
         "class_weights": {"7": 2.0},
         "early_stopping": 0,
         "mixed_precision": True,
@@ -77,7 +79,7 @@ def test_the_defaults_are_the_documented_ones():
             "channels": None,
             "antialias": None,
             "scale": "standardize",
-            "augment": {"shift": 0.0},
+            "augment": {"flip": None, "crop": 0, **dict.fromkeys(AUGMENT, 0.0)},
         },
         "split": {"dev": 0.15, "test": 0.15, "seed": 0, "own": True},
         "transfer": None,
@@ -96,6 +98,7 @@ def test_the_defaults_are_the_documented_ones():
             "l1": 0.0,
             "l2": 0.0,
             "dropout": 0.0,
+            "label_smoothing": 0.0,
             "class_weights": None,
             "early_stopping": 10,
             "mixed_precision": False,

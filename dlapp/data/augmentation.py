@@ -4,14 +4,41 @@ import keras
 
 from dlapp.recipe import Augment
 
+_FULL_TURN = 360
 
-def augmenter(augment: Augment) -> keras.Sequential | None:
-    """Layers that change a batch of (batch, height, width, channels) float32, or None for none.
 
-    Uncovered edges repeat the nearest pixel. Call the result with ``training=True``; its randomness
-    comes from Keras seed generators, which are among its ``variables``.
+def augmenter(augment: Augment, size: tuple[int, int]) -> keras.Sequential | None:
+    """Layers that change a batch of (batch, height, width, channels) float32 from 0 to 255, or None for none.
+
+    Each picture is changed in its own way. Edges that a shift, a turn or a zoom uncovers repeat the nearest
+    pixel, those of a crop are mirrored. Call the result with ``training=True``; its randomness comes from Keras
+    seed generators, which are among its ``variables``.
+
+    Args:
+        augment: what to change. MixUp and CutMix are not among it: they change the targets too.
+        size: height and width of the pictures.
     """
-    layers = []
+    layers: list[keras.Layer] = []
+    if augment.crop:
+        # a padded picture cut at a random place is one that moved by whole pixels; Keras's RandomCrop
+        # cuts all pictures of a batch at the same place
+        height, width = (augment.crop / side for side in size)
+        layers.append(
+            keras.layers.RandomTranslation(height, width, fill_mode="reflect", interpolation="nearest", name="crop")
+        )
     if augment.shift:
         layers.append(keras.layers.RandomTranslation(augment.shift, augment.shift, fill_mode="nearest", name="shift"))
+    if augment.rotate:
+        layers.append(keras.layers.RandomRotation(augment.rotate / _FULL_TURN, fill_mode="nearest", name="rotate"))
+    if augment.zoom:
+        layers.append(keras.layers.RandomZoom(augment.zoom, fill_mode="nearest", name="zoom"))
+    for axis in ("horizontal", "vertical"):
+        if augment.flip in (axis, "both"):  # Keras's "horizontal_and_vertical" does both or neither: half a turn
+            layers.append(keras.layers.RandomFlip(axis, name=f"flip_{axis}"))
+    if augment.brightness:
+        layers.append(keras.layers.RandomBrightness(augment.brightness, name="brightness"))
+    if augment.contrast:
+        layers.append(keras.layers.RandomContrast(augment.contrast, name="contrast"))
+    if augment.rand_augment:
+        layers.append(keras.layers.RandAugment(factor=augment.rand_augment, name="rand_augment"))
     return keras.Sequential(layers, name="augment") if layers else None

@@ -136,19 +136,20 @@ class EpochSeeds(keras.callbacks.Callback):
     Args:
         seed: of the run.
         epoch: read by the pipeline when a pass starts.
-        augment: its seed generators are set beside those of the model.
+        others: variables among which there are more seed generators, beside those of the model.
     """
 
-    def __init__(self, seed: int, epoch: tf.Variable, augment: keras.Model | None) -> None:
+    def __init__(self, seed: int, epoch: tf.Variable, others: Sequence[Any] = ()) -> None:
         super().__init__()
         self._seed = seed
         self._epoch = epoch
-        self._augment = augment
+        self._others = others
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch.assign(epoch)
-        variables = [*self.model.variables, *(self._augment.variables if self._augment else ())]
-        states = [variable for variable in variables if "seed_generator_state" in variable.path]
+        states = [
+            variable for variable in (*self.model.variables, *self._others) if "seed_generator_state" in variable.path
+        ]
         for number, state in enumerate(states):
             state.assign(np.random.SeedSequence([self._seed, number, epoch]).generate_state(2))
 

@@ -11,6 +11,7 @@ from dlapp.architectures.transfer import replace_head
 from dlapp.errors import RecipeError, UnknownName
 from dlapp.recipe import OPTIMIZERS, Recipe, Training
 from dlapp.training.schedules import learning_rate
+from dlapp.training.soft_targets import RoundedBinaryAccuracy
 
 _OPTIMIZERS: dict[str, type[keras.optimizers.Optimizer]] = {
     "gradient_descent": keras.optimizers.SGD,
@@ -103,9 +104,17 @@ def _regularizer(training: Training) -> keras.Regularizer | None:
     return keras.regularizers.L1L2(training.l1, training.l2) if training.l1 or training.l2 else None
 
 
-def compile_for(model: keras.Model, training: Training, *, task: str, steps_per_epoch: int) -> None:
-    """Compiles with the loss and metric of the task and the optimizer and schedule of the recipe."""
-    loss, metric = loss_and_metric(model, task)
+def compile_for(model: keras.Model, training: Training, *, task: str, steps_per_epoch: int, soft: bool = False) -> None:
+    """Compiles with the loss and metric of the task and the optimizer and schedule of the recipe.
+
+    Args:
+        model: a network.
+        training: of the recipe.
+        task: ``classification`` or ``regression``.
+        steps_per_epoch: of the run.
+        soft: whether targets are shares of each class instead of classes.
+    """
+    loss, metric = loss_and_metric(model, task, soft=soft)
     model.compile(
         optimizer=optimizer(training, learning_rate(training, steps_per_epoch=steps_per_epoch)),
         loss=loss,
@@ -114,14 +123,19 @@ def compile_for(model: keras.Model, training: Training, *, task: str, steps_per_
     )
 
 
-def loss_and_metric(model: keras.Model, task: str) -> tuple[keras.losses.Loss, keras.metrics.Metric]:
+def loss_and_metric(
+    model: keras.Model, task: str, *, soft: bool = False
+) -> tuple[keras.losses.Loss, keras.metrics.Metric]:
     """Cross-entropy and accuracy of a classifier; mean squared error and R2 of a regression."""
     if task == "regression":
         return keras.losses.MeanSquaredError(), keras.metrics.R2Score(name="r2")
     logits = gives_logits(model)
     if model.outputs[0].shape[-1] == 1:
-        accuracy = keras.metrics.BinaryAccuracy("accuracy", threshold=0.0 if logits else 0.5)
+        kind = RoundedBinaryAccuracy if soft else keras.metrics.BinaryAccuracy
+        accuracy = kind("accuracy", threshold=0.0 if logits else 0.5)
         return keras.losses.BinaryCrossentropy(from_logits=logits), accuracy
+    if soft:
+        return keras.losses.CategoricalCrossentropy(from_logits=logits), keras.metrics.CategoricalAccuracy("accuracy")
     return (
         keras.losses.SparseCategoricalCrossentropy(from_logits=logits),
         keras.metrics.SparseCategoricalAccuracy("accuracy"),

@@ -21,6 +21,7 @@ from dlapp.training.base_network import BaseNetwork, load_base
 from dlapp.training.compiling import build, rebuild
 from dlapp.training.model_folder import ModelFolder
 from dlapp.training.precision import in_mixed_precision
+from dlapp.training.soft_targets import are_soft
 
 _LARGEST_DEFAULT_SIZE = 64  # of networks made for no size, on files of any size: the course's own
 
@@ -110,11 +111,27 @@ def prepare(recipe: Recipe, data: Data | None = None, preprocessing: signatures.
     if data.task == "regression":
         linear = getattr(model.layers[-1], "activation", None) == keras.activations.linear
         target = measure_target(data.train, data.target, ends_linear=linear)
+    _check_changes(recipe, data)
     class_weights(recipe, data)  # a label that is misspelt shall not wait for the first epoch
     used = recipe.model_copy(
         update={"preprocessing": resolved, "training": recipe.training.resolved(), "transfer": _resolve(recipe)}
     )
     return Run(used, data, preprocessing, model, target, notes)
+
+
+def _check_changes(recipe: Recipe, data: Data) -> None:
+    """Refuses changes to training examples that these data cannot have."""
+    augment = recipe.preprocessing.augment
+    if data.task == "regression" and are_soft(recipe):
+        raise RecipeError(
+            f"{recipe.data} has no classes to mix: remove training.label_smoothing and preprocessing.augment.mixup and "
+            "cutmix."
+        )
+    if data.channels == 4 and (augment.brightness or augment.contrast or augment.rand_augment):
+        raise RecipeError(
+            "brightness, contrast and rand_augment would change the transparency of pictures with an alpha channel: "
+            "remove them from preprocessing.augment, or set preprocessing.channels = 3."
+        )
 
 
 def _take_over(recipe: Recipe, base: BaseNetwork) -> tuple[Recipe, tuple[str, ...]]:

@@ -32,6 +32,7 @@ from dlapp.training.compiling import compile_for
 from dlapp.training.finishing import finish
 from dlapp.training.model_folder import ModelFolder, load_keras
 from dlapp.training.preparing import Run, class_weights
+from dlapp.training.soft_targets import SoftTargets, are_soft
 from dlapp.training.transferring import fit_stages
 
 
@@ -107,7 +108,7 @@ def _fit_into(folder: ModelFolder, run: Run, console: Console) -> None:
     steps = run.steps_per_epoch
     past: list[Row] = []
     model = run.model
-    compile_for(model, training, task=run.data.task, steps_per_epoch=steps)
+    compile_for(model, training, task=run.data.task, steps_per_epoch=steps, soft=are_soft(run.recipe))
     if folder.last_model.exists():
         # the file keeps the optimizer's slots and steps; the schedule is the recipe's, whose epochs may be more
         _restore(model, folder)
@@ -166,7 +167,8 @@ def fit_in_memory(run: Run, callbacks: Sequence[keras.callbacks.Callback] = ()) 
 
 def _fit_in_memory(run: Run, callbacks: Sequence[keras.callbacks.Callback]) -> float:
     training = run.recipe.training
-    compile_for(run.model, training, task=run.data.task, steps_per_epoch=run.steps_per_epoch)
+    soft = are_soft(run.recipe)
+    compile_for(run.model, training, task=run.data.task, steps_per_epoch=run.steps_per_epoch, soft=soft)
     patience = training.early_stopping or training.epochs
     stopping = EarlyStopping([], monitor="val_loss", mode="min", patience=patience, restore_best_weights=True)
     _fit(run, [*callbacks, stopping], [])
@@ -181,9 +183,21 @@ def _fit(run: Run, callbacks: Sequence[keras.callbacks.Callback], past: Sequence
         tf.config.experimental.enable_op_determinism()  # on a CPU the same seed gives the same numbers without it
     training = run.recipe.training
     epoch = tf.Variable(tf.constant(0, tf.int64))
-    augment = augmenter(run.recipe.preprocessing.augment) if run.data.channels else None
+    augment = None
+    if run.preprocessing.size is not None:
+        augment = augmenter(run.recipe.preprocessing.augment, run.preprocessing.size)
+    train = run.pipeline("train").batches(run.batch_size, shuffle_seed=training.seed, epoch=epoch, augment=augment)
+    dev = run.pipeline("dev").batches(run.batch_size)
+    weights = class_weights(run.recipe, run.data)
+    seeded = list(augment.variables) if augment is not None else []
+    if are_soft(run.recipe):
+        soft = SoftTargets(run.recipe, len(run.data.labels), run.model.outputs[0].shape[-1], weights)
+        # in sequence: the seed generators are state, and its order must repeat
+        train, dev = train.map(soft.soften).prefetch(tf.data.AUTOTUNE), dev.map(soft.harden)
+        weights = None  # they are in the pipeline
+        seeded += soft.variables
     always: list[keras.callbacks.Callback] = [
-        EpochSeeds(training.seed, epoch, augment),
+        EpochSeeds(training.seed, epoch, seeded),
         StopOnNaN(scaled=run.preprocessing.scale != "none"),
     ]
     if training.schedule == "plateau":
@@ -200,11 +214,11 @@ def _fit(run: Run, callbacks: Sequence[keras.callbacks.Callback], past: Sequence
         )
     with naming_unreadable(*run.data.splits().values()):
         run.model.fit(
-            run.pipeline("train").batches(run.batch_size, shuffle_seed=training.seed, epoch=epoch, augment=augment),
-            validation_data=run.pipeline("dev").batches(run.batch_size),
+            train,
+            validation_data=dev,
             epochs=training.epochs,
             initial_epoch=len(past),
-            class_weight=class_weights(run.recipe, run.data),
+            class_weight=weights,
             callbacks=[*always, *callbacks],
             shuffle=False,  # the pipeline shuffles
             verbose=0,

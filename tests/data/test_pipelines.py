@@ -106,7 +106,7 @@ def test_streamed_is_cached_bit_by_bit_in_any_order(tmp_path, kind, scale):
         examples = as_examples([tmp_path / f"{number}.png" for number in range(23)], channels=1)
     columns = max(channels, 1) if kind != "rows" else 20
     how = Preprocessing(channels, size, scale=scale, mean=(120.5,) * columns, variance=(77.7,) * columns)
-    augment = augmenter(Augment(shift=0.2)) if kind != "rows" else None
+    augment = augmenter(Augment(shift=0.2), (8, 8)) if kind != "rows" else None
     found = []
     for cache_bytes in CACHES.values():
         for variable in augment.variables if augment else ():
@@ -123,7 +123,7 @@ def test_streamed_is_cached_bit_by_bit_in_any_order(tmp_path, kind, scale):
 
 def test_a_pipeline_is_not_changed_by_an_augmented_one_beside_it():
     pipeline = Pipeline(numbered(), Preprocessing(1, (5, 4), scale="unit"))
-    moved, still = pipeline.batches(5, augment=augmenter(Augment(shift=0.5))), pipeline.batches(5)
+    moved, still = pipeline.batches(5, augment=augmenter(Augment(shift=0.5), (8, 8))), pipeline.batches(5)
     gather(moved)
     np.testing.assert_array_equal(gather(still)[0], (numbered().inputs / np.float32(255)).astype(np.float32))
 

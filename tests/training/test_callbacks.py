@@ -109,12 +109,12 @@ def test_early_stopping_after_any_cut_is_that_of_keras_without():
 def test_epoch_seeds_do_not_depend_on_what_was_drawn_before():
     inputs = keras.Input((64,))
     model = keras.Model(inputs, [keras.layers.Dropout(0.5)(inputs), keras.layers.Dropout(0.5)(inputs)])
-    augment = augmenter(Augment(shift=0.4))
+    augment = augmenter(Augment(shift=0.4), (8, 8))
     pictures = np.random.default_rng(0).uniform(size=(3, 8, 8, 1)).astype(np.float32)
 
     def draw(seed, epochs):
         number = tf.Variable(tf.constant(0, tf.int64))
-        seeds = EpochSeeds(seed, number, augment)
+        seeds = EpochSeeds(seed, number, augment.variables)
         seeds.set_model(model)
         for epoch in epochs:
             seeds.on_epoch_begin(epoch)
