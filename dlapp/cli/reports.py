@@ -52,8 +52,20 @@ def report(
         target=data.target,
         test=(data.test.targets, answers["test"]),
         mistakes=_mistakes(folder, data, answers["test"]),
+        augmented=_augmented(folder, data),
         diagnosis=diagnosis,
     )
+
+
+def _augmented(folder: "ModelFolder", data: "Data") -> list:
+    """Training pictures as the epochs saw them; none where they saw them as they are."""
+    from dlapp.recipe import Augment
+    from dlapp.training.augmented import augmented_examples
+
+    recipe = folder.read_recipe()
+    if not data.channels or recipe.preprocessing.augment == Augment():
+        return []
+    return augmented_examples(recipe, data.train, folder.read_signature().preprocessing, data.labels)
 
 
 def _mistakes(folder: "ModelFolder", data: "Data", answers: "np.ndarray") -> list:

@@ -72,6 +72,7 @@ def write_report(
     target: str,
     test: tuple[np.ndarray, np.ndarray],
     mistakes: Sequence[Mistake],
+    augmented: Sequence[Sequence[tuple[np.ndarray, str]]] = (),
     diagnosis: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes the report of a classifier or a regression.
@@ -87,6 +88,7 @@ def write_report(
         target: the name of what a regression predicts.
         test: the targets of test, (n,), and what the network answers, (n, outputs).
         mistakes: the worst on test, worst first.
+        augmented: rows of training pictures with their labels, first as they are; none where nothing is augmented.
         diagnosis: what ``diagnosis.json`` holds; without, the section is left out.
     """
     environment = jinja2.Environment(
@@ -114,6 +116,7 @@ def write_report(
         curves=plots.curves(history, "accuracy" if classes else "r2"),
         confusion=plots.confusion(metrics["test"]["confusion_matrix"], labels) if classes else None,
         scatter=None if classes else plots.scatter(test[0], test[1][:, 0], target),
+        augmented=[[(_data_uri(shrink(picture, _SHOWN)), label) for picture, label in row] for row in augmented],
         diagnosis=diagnosis,
         diagnosis_plots=_plot_diagnosis(diagnosis, percent=classes) if diagnosis else {},
         version=dlapp.__version__,

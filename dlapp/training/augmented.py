@@ -1,0 +1,63 @@
+"""A look at what augmentation makes of training pictures, by the pipeline that trains on them."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from dlapp.data import Examples
+from dlapp.data.augmentation import augmenter
+from dlapp.data.pipelines import Pipeline
+from dlapp.recipe import Recipe
+from dlapp.signature import Preprocessing
+from dlapp.training.soft_targets import SoftTargets, are_soft
+
+_PICTURES = 4
+_VERSIONS = 5
+
+
+class Augmented(NamedTuple):
+    """One picture as training sees it.
+
+    Attributes:
+        picture: (height, width, channels) uint8, resized and not scaled.
+        label: its class; of a mixture, the classes and their shares. Empty for a regression.
+    """
+
+    picture: np.ndarray
+    label: str
+
+
+def augmented_examples(
+    recipe: Recipe, train: Examples, preprocessing: Preprocessing, labels: Sequence[str]
+) -> list[list[Augmented]]:
+    """The first pictures of train, each as it is and then five times as an epoch might give it."""
+    assert preprocessing.size is not None
+    few = train.take(np.arange(min(_PICTURES, len(train))))
+    pipeline = Pipeline(few, dataclasses.replace(preprocessing, scale="none"))
+    augment = augmenter(recipe.preprocessing.augment, preprocessing.size)
+    epoch = pipeline.batches(len(few), augment=augment)
+    if are_soft(recipe):
+        mixing = SoftTargets(recipe, len(labels), len(labels))
+        plain, epoch = pipeline.batches(len(few)).map(mixing.harden), epoch.map(mixing.soften)
+    else:
+        plain = pipeline.batches(len(few))
+    passes = [next(iter(dataset)) for dataset in (plain, *[epoch] * _VERSIONS)]
+    return [
+        [Augmented(_to_picture(images[row].numpy()), _tell(targets[row].numpy(), labels)) for images, targets in passes]
+        for row in range(len(few))
+    ]
+
+
+def _to_picture(values: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+def _tell(target: np.ndarray, labels: Sequence[str]) -> str:
+    if not labels:
+        return ""
+    if target.ndim == 0:
+        return labels[int(target)]
+    order = np.argsort(-target, kind="stable")[:2].tolist()
+    return ", ".join(f"{labels[k]} {target[k]:.2f}" for k in order if target[k] >= 0.005)
