@@ -15,6 +15,7 @@ from dlapp.training.soft_targets import SoftTargets, are_soft
 
 _PICTURES = 4
 _VERSIONS = 5
+_SMALLEST = 0.03  # share of a class that is told: label smoothing gives all of them some
 
 
 class Augmented(NamedTuple):
@@ -32,9 +33,9 @@ class Augmented(NamedTuple):
 def augmented_examples(
     recipe: Recipe, train: Examples, preprocessing: Preprocessing, labels: Sequence[str]
 ) -> list[list[Augmented]]:
-    """The first pictures of train, each as it is and then five times as an epoch might give it."""
+    """Pictures of the first classes, each as it is and then five times as an epoch might give it."""
     assert preprocessing.size is not None
-    few = train.take(np.arange(min(_PICTURES, len(train))))
+    few = train.take(np.unique(train.targets, return_index=True)[1][:_PICTURES])
     pipeline = Pipeline(few, dataclasses.replace(preprocessing, scale="none"))
     augment = augmenter(recipe.preprocessing.augment, preprocessing.size)
     epoch = pipeline.batches(len(few), augment=augment)
@@ -60,4 +61,4 @@ def _tell(target: np.ndarray, labels: Sequence[str]) -> str:
     if target.ndim == 0:
         return labels[int(target)]
     order = np.argsort(-target, kind="stable")[:2].tolist()
-    return ", ".join(f"{labels[k]} {target[k]:.2f}" for k in order if target[k] >= 0.005)
+    return ", ".join(f"{labels[k]} {target[k]:.2f}" for k in order if target[k] >= _SMALLEST)
