@@ -34,6 +34,7 @@ _FORMATS = {
 _NAMED_IN_AN_ERROR = 5
 SUFFIXES = frozenset(_FORMATS)
 MAX_PIXELS = 89_478_485  # from here on Pillow too suspects a decompression bomb
+_CONVERTED_AT_ONCE = 2**22  # pixels
 _ORIENTATION = 0x0112  # the EXIF tag
 _DAMAGED_EXIF = (SyntaxError, ValueError, TypeError, KeyError, OSError, struct.error)
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -123,6 +124,31 @@ def read(path: str | Path, channels: int) -> "np.ndarray":
             raise UnreadablePicture(f"{path} has floating-point values and no white: save it with 8 or 16 bits.")
         array = np.asarray(_convert(upright, channels))
     return array.reshape(array.shape[0], array.shape[1], channels)
+
+
+def convert(pictures: "np.ndarray", channels: int) -> "np.ndarray":
+    """Pictures of another number of channels, by the rules of :func:`read`.
+
+    Args:
+        pictures: (n, height, width, 1, 3 or 4) uint8.
+        channels: 1, 3 or 4.
+
+    Returns:
+        (n, height, width, channels) uint8; ``pictures`` itself where it has as many.
+    """
+    import numpy as np
+    from PIL import Image
+
+    if pictures.shape[3] == channels:
+        return pictures
+    converted = np.empty((*pictures.shape[:3], channels), np.uint8)
+    many = max(_CONVERTED_AT_ONCE // max(pictures[0, ..., 0].size, 1), 1)
+    for start in range(0, len(pictures), many):
+        some = pictures[start : start + many]
+        tall = some.reshape(-1, *some.shape[2:])  # one above the other: what is done to a pixel knows no others
+        array = np.asarray(_convert(Image.fromarray(tall[..., 0] if tall.shape[2] == 1 else tall), channels))
+        converted[start : start + many] = array.reshape(*some.shape[:3], channels)
+    return converted
 
 
 def shrink(picture: "np.ndarray", side: int) -> "np.ndarray":

@@ -286,3 +286,20 @@ def test_the_shared_set_of_odd_pictures(data_set):
     np.testing.assert_array_equal(pictures.read(folder / "grey16.png", 1), pictures.read(folder / "grey8.png", 1))
     np.testing.assert_array_equal(pictures.read(folder / "rgba.png", 3)[0, 0], [255] * 3)
     assert pictures.read(folder / "rgba.png", 4)[0, 0, 3] == 0
+
+
+@pytest.mark.parametrize("wanted", [1, 3, 4])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_pictures_in_memory_are_converted_as_files_are(tmp_path, monkeypatch, channels, wanted):
+    monkeypatch.setattr(pictures, "_CONVERTED_AT_ONCE", 2 * 5 * 4)
+    given = np.random.default_rng(0).integers(0, 256, (3, 5, 4, channels), np.uint8)
+    converted = pictures.convert(given, wanted)
+    for number, picture in enumerate(given):
+        Image.fromarray(picture[..., 0] if channels == 1 else picture).save(tmp_path / f"{number}.png")
+        np.testing.assert_array_equal(converted[number], pictures.read(tmp_path / f"{number}.png", wanted))
+    assert (converted is given) == (channels == wanted)
+    if (channels, wanted) == (3, 1):
+        luma = given @ np.array([0.299, 0.587, 0.114])
+        np.testing.assert_allclose(converted[..., 0], luma, atol=0.51)  # rounded to whole levels
+    elif (channels, wanted) == (1, 3):
+        np.testing.assert_array_equal(converted, np.repeat(given, 3, axis=3))

@@ -206,6 +206,17 @@ def join(parts: Sequence[Examples]) -> Examples:
     return dataclasses.replace(parts[0], **arrays)
 
 
+def with_channels(examples: Examples, channels: int) -> Examples:
+    """The same pictures with 1, 3 or 4 channels, by the rules of ``pictures.read``; rows as they are."""
+    if examples.channels in (0, channels):
+        return examples
+    if examples.are_files:
+        # TensorFlow decodes to RGB whatever is plain; of other channels a header would have to be looked at again
+        plain = examples.plain if channels == 3 else np.zeros_like(examples.plain)
+        return dataclasses.replace(examples, channels=channels, plain=plain)
+    return dataclasses.replace(examples, inputs=pictures.convert(examples.inputs, channels), channels=channels)
+
+
 def with_labels(examples: Examples, found: Sequence[str], wanted: Sequence[str], *, source: str) -> Examples:
     """The same examples, their targets indices into ``wanted`` instead of ``found``.
 

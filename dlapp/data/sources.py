@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dlapp.data.columns import observed, recode
-from dlapp.data.examples import Data, Loaded, join, split
+from dlapp.data.examples import Data, Loaded, join, split, with_channels
 from dlapp.errors import SourceError, UnknownName
 from dlapp.signature import Column
 
@@ -45,8 +45,8 @@ def load(
         dev, test: fractions of the examples, where the source has no such split.
         seed: decides which examples.
         own: False joins the splits that the source brings and draws all of them anew.
-        channels: 1, 3 or 4 for picture files; the most that any of them needs where it is None, with
-            transparent parts laid on white.
+        channels: 1, 3 or 4 for pictures: grey is repeated, RGB becomes grey by the luma of ITU-R 601, transparent
+            parts are laid on white. Where it is None arrays keep theirs and files have 1 if all are grey, else 3.
         columns: of a table, as a model knows them; those of its train where it is None.
 
     Raises:
@@ -92,7 +92,10 @@ def read(
         return module.load(rest, channels=channels, unreadable=unreadable)
     if scheme == "csv":
         return module.load(rest, known=columns)
-    return module.load(scheme if SOURCES[scheme][0] == "embedded" else rest)
+    loaded = module.load(scheme if SOURCES[scheme][0] == "embedded" else rest)
+    if channels is None:
+        return loaded
+    return loaded._replace(parts={name: with_channels(part, channels) for name, part in loaded.parts.items()})
 
 
 def parse(source: str) -> tuple[str, str]:

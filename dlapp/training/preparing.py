@@ -13,6 +13,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from dlapp import signature as signatures
 from dlapp.architectures import ARCHITECTURES, builder
 from dlapp.data import Data, Examples, load
+from dlapp.data.examples import with_channels
 from dlapp.data.measuring import measure, measure_target
 from dlapp.data.pipelines import Pipeline, naming_unreadable
 from dlapp.errors import RecipeError, SourceError, UnknownName
@@ -81,11 +82,8 @@ def prepare(recipe: Recipe, data: Data | None = None, preprocessing: signatures.
     data = load_data(recipe) if data is None else data
     if base is not None:
         preprocessing = _check_fits(base, recipe, data)
-    if wanted.channels is not None and wanted.channels != data.channels:
-        raise RecipeError(
-            f"preprocessing.channels is {wanted.channels}; {recipe.data} holds arrays of {data.channels} channels. "
-            "Only picture files are converted."
-        )
+    if wanted.channels is not None:
+        data = _convert(data, wanted.channels)
     if preprocessing is None:
         with naming_unreadable(data.train):
             preprocessing = measure(
@@ -117,6 +115,14 @@ def prepare(recipe: Recipe, data: Data | None = None, preprocessing: signatures.
         update={"preprocessing": resolved, "training": recipe.training.resolved(), "transfer": _resolve(recipe)}
     )
     return Run(used, data, preprocessing, model, target, notes)
+
+
+def _convert(data: Data, channels: int) -> Data:
+    """The data with that many channels; those that a search loaded do not know of a network to start from."""
+    if not data.channels:
+        raise RecipeError(f"preprocessing.channels is {channels}; {data.source} holds rows, not pictures: remove it.")
+    parts = {name: with_channels(part, channels) for name, part in data.splits().items()}
+    return dataclasses.replace(data, **parts)
 
 
 def _check_changes(recipe: Recipe, data: Data) -> None:

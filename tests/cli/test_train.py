@@ -3,9 +3,11 @@
 import csv
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dlapp.errors import TrainingDiverged
 from dlapp.recipe import Recipe
@@ -248,9 +250,36 @@ def test_evaluate_agrees_with_the_run_and_takes_other_data(dlapp, copy_of_traine
     assert "has the class 'sideways'" in err
 
 
+def test_grey_pictures_on_a_network_of_three_channels(dlapp, workplace):
+    random = np.random.default_rng(0)
+    targets = np.arange(60) % 2
+    x = random.integers(0, 60, (60, 6, 6), np.uint8)
+    x[targets == 1, :3] += 180
+    names = np.array(["below", "above"])
+    np.savez("grey.npz", x=x, y=targets, classes=names)
+    np.savez("colour.npz", x=np.stack([x, x // 2, x], axis=3), y=targets, classes=names)
+    softmax = ("train", "softmax_regression", "--epochs", 2, "--batch-size", 8)
+    assert dlapp(*softmax, "--data", "npz:colour.npz", "--name", "colour")[0] == 0
+    assert dlapp("train", "--from", "colour", "--data", "npz:grey.npz", "--epochs", 4, "--name", "moved")[0] == 0
+    signature = json.loads(Path("models/moved/signature.json").read_text())
+    assert signature["preprocessing"]["channels"] == 3
+
+    evaluated = json.loads(dlapp("evaluate", "moved", "--data", "npz:grey.npz", "--json")[1])
+    assert dlapp("export", "moved", "--to", "onnx")[0] == 0
+    for number, picture in enumerate(x):
+        Image.fromarray(picture).save(f"{number:02}.png")
+    status, out, _ = dlapp("predict", "moved", *sorted(Path().glob("*.png")), "--top", 2, "--json")
+    assert status == 0
+    predicted = [{top["label"]: top["probability"] for top in row["top"]} for row in json.loads(out)["predictions"]]
+    right = [max(row, key=row.__getitem__) == names[target] for row, target in zip(predicted, targets, strict=True)]
+    assert np.mean(right) == pytest.approx(evaluated["accuracy"])
+    loss = -np.mean([np.log(row[names[target]]) for row, target in zip(predicted, targets, strict=True)])
+    assert loss == pytest.approx(evaluated["loss"], rel=1e-4)
+
+
 def test_evaluate_refuses_data_that_changed_or_do_not_fit(dlapp, copy_of_trained):
-    np.savez("colour.npz", x=np.zeros((40, 9, 9, 3), np.uint8), y=["above", "below"] * 20)
-    status, _, err = dlapp("evaluate", "stripes", "--data", "npz:colour.npz")
+    np.savez("rows.npz", x=np.zeros((40, 9)), y=["above", "below"] * 20)
+    status, _, err = dlapp("evaluate", "stripes", "--data", "npz:rows.npz")
     assert status == 2
     assert "image must be uint8 of ('batch', 'height', 'width', 1)" in err
     shutil.copy("pictures/above/00.png", "pictures/above/new.png")

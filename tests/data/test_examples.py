@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from dlapp.data.examples import Examples, Loaded, join, split, with_labels
+from dlapp.data.examples import Examples, Loaded, join, split, with_channels, with_labels
 from dlapp.errors import SourceError
 
 
@@ -112,3 +112,13 @@ def test_taking_and_joining_files_keeps_what_belongs_to_each():
     assert moved.targets.tolist() == [2, 0]
     assert moved.targets.dtype == np.int32
     assert moved.inputs.tolist() == files.inputs[:2].tolist()
+
+
+def test_listed_files_take_other_channels_without_being_looked_at_again():
+    files = Examples(np.array(["a.png", "b.bmp"]), np.arange(2), channels=1, plain=np.array([True, False]))
+    assert with_channels(files, 1) is files
+    assert with_channels(files, 3).channels == 3
+    assert with_channels(files, 3).plain.tolist() == [True, False]
+    assert with_channels(files, 4).plain.tolist() == [False, False], "TensorFlow knows no transparency"
+    rows = Examples(np.zeros((2, 4), np.float32), np.arange(2), channels=0)
+    assert with_channels(rows, 3) is rows

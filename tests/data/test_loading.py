@@ -163,6 +163,31 @@ def test_folder_decodes_to_the_channels_that_its_pictures_need(tmp_path, modes, 
     assert data.train.read(0).shape == (6, 8, channels)
 
 
+@pytest.mark.parametrize("kind", ["digits", "npz", "h5", "idx", "folder"])
+def test_pictures_of_every_source_have_the_channels_that_are_asked_for(tmp_path, kind):
+    grey = images(channels=1)
+    if kind == "npz":
+        np.savez(tmp_path / "a.npz", x=grey, y=labels())
+    elif kind == "h5":
+        write_h5(tmp_path / "a.h5", train_set_x=grey, train_set_y=labels())
+    elif kind == "idx":
+        write_idx(tmp_path / "train-images-idx3-ubyte", grey[..., 0])
+        write_idx(tmp_path / "train-labels-idx1-ubyte", labels().astype(np.uint8))
+    elif kind == "folder":
+        paint_classes(tmp_path, mode="L")
+    source = {"digits": "digits", "npz": f"npz:{tmp_path}/a.npz", "h5": f"h5:{tmp_path}/a.h5"}.get(
+        kind, f"{kind}:{tmp_path}"
+    )
+    own, asked = load(source), load(source, channels=3)
+    assert (own.channels, asked.channels) == (1, 3)
+    assert asked.hash == own.hash, "it is the same source"
+    for name, part in own.splits().items():
+        other = asked.splits()[name]
+        np.testing.assert_array_equal(other.targets, part.targets)
+        for index in range(3):
+            np.testing.assert_array_equal(other.read(index), np.repeat(part.read(index), 3, axis=2))
+
+
 def test_the_hash_is_of_the_content(tmp_path):
     before = load(f"folder:{paint_classes(tmp_path)}").hash
     assert load(f"folder:{tmp_path}", seed=5).hash == before

@@ -314,10 +314,21 @@ def test_divergence_names_its_epoch_and_the_lack_of_scaling(workplace, train):
     assert [row["train_loss"] for row in read_history(workplace / "a" / "history.csv")] == [pytest.approx(np.log(3))]
 
 
-def test_a_source_keeps_its_channels(workplace, train):
-    values = softmax("digits") | {"preprocessing": {"channels": 3}}
-    with pytest.raises(RecipeError, match="channels is 3; digits holds arrays of 1 channels"):
-        preparing.prepare(Recipe.from_values(values))
+def test_grey_arrays_reach_a_network_of_three_channels(workplace):
+    recipe = Recipe.from_values(softmax("digits") | {"preprocessing": {"channels": 3}})
+    run = preparing.prepare(recipe)
+    assert run.model.input_shape == (None, 8, 8, 3)
+    assert run.preprocessing.channels == run.recipe.preprocessing.channels == 3
+    images, _ = next(iter(run.pipeline("dev").batches(9)))
+    np.testing.assert_array_equal(images[..., 0], images[..., 2])
+    # a search loads the data before it knows of a network to start from
+    loaded = preparing.load_data(Recipe.from_values(softmax("digits")))
+    np.testing.assert_array_equal(preparing.prepare(recipe, loaded).data.dev.inputs, run.data.dev.inputs)
+
+
+def test_rows_have_no_channels(rows):
+    with pytest.raises(RecipeError, match=r"channels is 3; npz:rows.npz holds rows, not pictures: remove it"):
+        preparing.prepare(Recipe.from_values(softmax("npz:rows.npz") | {"preprocessing": {"channels": 3}}))
 
 
 def test_the_resolved_recipe_has_no_gaps(workplace):
