@@ -16,7 +16,8 @@ from dlapp.files import write_json
 if TYPE_CHECKING:
     import numpy as np
 
-FORMAT = 1
+FORMAT = 2
+_FIRST_FORMAT = 1  # of everything without windows, which any dlapp reads
 Scale = Literal["unit", "standardize", "none"]
 
 
@@ -124,6 +125,36 @@ class Target:
 
 
 @dataclasses.dataclass(frozen=True)
+class Windows:
+    """Where the answers of a sliding classifier stand: row i, column j is of the window at (i, j) x ``stride``.
+
+    Attributes:
+        size: height and width of a window, in pixels of the picture.
+        stride: pixels from one window to the next, down and to the right.
+    """
+
+    size: tuple[int, int]
+    stride: tuple[int, int]
+
+    def box(self, row: int, column: int) -> tuple[int, int, int, int]:
+        """Top, left, bottom and right of a window, in pixels."""
+        top, left = row * self.stride[0], column * self.stride[1]
+        return top, left, top + self.size[0], left + self.size[1]
+
+    def check(self, height: int, width: int) -> None:
+        """Refuses a picture in which no window has a place.
+
+        Raises:
+            ValueError: it is smaller than the window.
+        """
+        if height < self.size[0] or width < self.size[1]:
+            raise ValueError(
+                f"the picture must be at least as large as the window, {self.size[0]} x {self.size[1]}; got "
+                f"{height} x {width}."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
 class Signature:
     """What ``signature.json`` holds, and the metadata of the ONNX file.
 
@@ -133,6 +164,7 @@ class Signature:
         labels: the classes, in the order of the last axis of ``probabilities``; none for a regression.
         preprocessing: what the graph does to its input.
         target: what a regression predicts; None for a classifier.
+        windows: of a classifier that slides over the picture, which is then not resized; None for all others.
         provenance: which model, trained on what, by which versions.
         files: SHA-256 of every file of the bundle that must not change; empty outside of a bundle.
     """
@@ -143,12 +175,16 @@ class Signature:
     labels: tuple[str, ...]
     preprocessing: Preprocessing
     target: Target | None = None
+    windows: Windows | None = None
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
     files: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
 
     def to_dict(self) -> dict[str, Any]:
         """The signature as JSON has it."""
-        return {"format": FORMAT, **json.loads(json.dumps(dataclasses.asdict(self)))}
+        fields = json.loads(json.dumps(dataclasses.asdict(self)))
+        if self.windows is None:
+            del fields["windows"]
+        return {"format": _FIRST_FORMAT if self.windows is None else FORMAT, **fields}
 
     def metadata(self) -> dict[str, str]:
         """The signature as ONNX metadata: one property a field, its value in JSON."""
@@ -185,6 +221,7 @@ class Signature:
                 )
             pre = fields["preprocessing"]
             layout = pre["layout"]
+            windows = fields.get("windows")
             return cls(
                 task=fields["task"],
                 inputs=tuple(Tensor(t["name"], t["dtype"], tuple(t["shape"])) for t in fields["inputs"]),
@@ -206,6 +243,7 @@ class Signature:
                     else Layout(layout["delimiter"], layout["header"], tuple(layout["names"]), layout["target"]),
                 ),
                 target=None if fields["target"] is None else Target(**fields["target"]),
+                windows=None if windows is None else Windows(tuple(windows["size"]), tuple(windows["stride"])),
                 provenance=fields["provenance"],
                 files=fields["files"],
             )
@@ -225,6 +263,18 @@ def classification(
         preprocessing=preprocessing,
         provenance=provenance or {},
     )
+
+
+def sliding_classification(
+    labels: tuple[str, ...],
+    preprocessing: Preprocessing,
+    windows: Windows,
+    provenance: Mapping[str, Any] | None = None,
+) -> Signature:
+    """The signature of a classifier that gives a map of answers for a picture of any size."""
+    shape = ("batch", "rows", "columns", len(labels))
+    outputs = (Tensor("probabilities", "float32", shape),)
+    return dataclasses.replace(classification(labels, preprocessing, provenance), outputs=outputs, windows=windows)
 
 
 def regression(target: Target, preprocessing: Preprocessing, provenance: Mapping[str, Any] | None = None) -> Signature:

@@ -7,7 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlapp.errors import BundleError
-from dlapp.signature import Column, Layout, Preprocessing, Signature, Target, Tensor, classification
+from dlapp.signature import (
+    Column,
+    Layout,
+    Preprocessing,
+    Signature,
+    Target,
+    Tensor,
+    Windows,
+    classification,
+    sliding_classification,
+)
 
 PICTURES = Preprocessing(channels=3, size=(32, 24), antialias=True)
 ROWS = Preprocessing(channels=0, scale="standardize", mean=(0.1, -2.0), variance=(1e-9, 4.0))
@@ -77,8 +87,8 @@ def _without(key):
 
 DAMAGES = {
     "newer format": (
-        lambda fields: fields.update(format=2),
-        r"has format 2; this dlapp reads up to 1\. Install a newer",
+        lambda fields: fields.update(format=3),
+        r"has format 3; this dlapp reads up to 2\. Install a newer",
     ),
     "format is text": (lambda fields: fields.update(format="1"), "is not a signature"),
     "no labels": (_without("labels"), r"is not a signature \(KeyError\('labels'\)\)\. Export the model again\."),
@@ -116,3 +126,21 @@ def test_a_file_that_is_no_signature_is_refused(tmp_path, content, message):
         path.write_bytes(content)
     with pytest.raises(BundleError, match=message):
         Signature.read(path)
+
+
+def test_windows_come_back_and_are_told_only_where_there_are_some(tmp_path):
+    plain = classification(("a", "b"), Preprocessing(1, (8, 6), False, "unit"))
+    sliding = sliding_classification(plain.labels, plain.preprocessing, Windows((8, 6), (4, 2)))
+    assert plain.to_dict()["format"] == 1, "bundles that are older stay as they are"
+    assert "windows" not in plain.to_dict()
+    sliding.write(tmp_path / "signature.json")
+    read = Signature.read(tmp_path / "signature.json")
+    assert read == sliding
+    assert read.outputs[0].shape == ("batch", "rows", "columns", 2)
+    assert read.windows.box(3, 5) == (12, 10, 20, 16)
+
+
+@pytest.mark.parametrize("size", [(7, 6), (8, 5)])
+def test_a_picture_smaller_than_the_window_is_refused(size):
+    with pytest.raises(ValueError, match=rf"at least as large as the window, 8 x 6; got {size[0]} x {size[1]}"):
+        Windows((8, 6), (4, 2)).check(*size)

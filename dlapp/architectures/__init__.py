@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from dlapp.architectures.resnet import resnet101 as resnet101
     from dlapp.architectures.resnet import resnet110 as resnet110
     from dlapp.architectures.resnet import resnet152 as resnet152
+    from dlapp.architectures.sliding import fully_convolutional as fully_convolutional
     from dlapp.architectures.transfer import replace_head as replace_head
     from dlapp.architectures.vgg import vgg11 as vgg11
     from dlapp.architectures.vgg import vgg13 as vgg13
@@ -138,7 +139,7 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 # functions that give or change a trained model: the file that each stands in, never of the same name, since the
 # import of the file would take the function's place
-_FUNCTIONS = {"replace_head": "transfer", "pretrained": "applications"}
+_FUNCTIONS = {"replace_head": "transfer", "fully_convolutional": "sliding", "pretrained": "applications"}
 
 
 def builder(name: str) -> Callable[..., Any]:

@@ -18,6 +18,12 @@ def command(
         str | None, typer.Option(metavar="FORMATS", help="onnx, savedmodel or both with a comma; as the recipe says.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Of the bundle below export/; the model's where left out.")] = None,
+    sliding: Annotated[
+        bool, typer.Option("--sliding", help="Slide over pictures of any size, for a map of answers in one pass.")
+    ] = False,
+    approximate: Annotated[
+        bool, typer.Option("--approximate", help="With --sliding: take networks that pad; answers differ somewhat.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what verify measured, as JSON.")] = False,
 ) -> None:
     """Writes SavedModel and ONNX files that take raw values, and proves that they agree with Keras."""
@@ -30,14 +36,16 @@ def command(
     from dlapp.training.model_folder import ModelFolder
 
     folder = ModelFolder.find(model)
-    bundle = below(ROOT, folder.path.resolve().name if name is None else name)
-    parity = export_folder(folder, bundle, to)
+    default = folder.path.resolve().name + ("-sliding" if sliding else "")
+    bundle = below(ROOT, default if name is None else name)
+    parity = export_folder(folder, bundle, to, sliding=sliding, approximate=approximate)
     if as_json:
         print_json({"bundle": str(bundle), **parity.to_dict()})
         return
     print_parity(parity.to_dict())
     print(f"Wrote {bundle}")
-    print(f"Next: dlapp predict {shlex.quote(bundle.name)} {example_input(bundle)}")
+    slide = " --slide" if sliding else ""
+    print(f"Next: dlapp predict {shlex.quote(bundle.name)} {example_input(bundle)}{slide}")
 
 
 def example_input(bundle: "Path") -> str:
@@ -48,19 +56,33 @@ def example_input(bundle: "Path") -> str:
     return "TABLE.csv" if Signature.read(bundle / SIGNATURE).preprocessing.size is None else "PICTURE..."
 
 
-def export_folder(folder: "ModelFolder", bundle: "Path", to: str | None = None) -> "Parity":
-    """Exports the model of a run, in the formats of ``to`` or else of its recipe."""
+def export_folder(
+    folder: "ModelFolder", bundle: "Path", to: str | None = None, *, sliding: bool = False, approximate: bool = False
+) -> "Parity":
+    """Exports the model of a run, in the formats of ``to`` or else of its recipe.
+
+    Raises:
+        DlappError: it cannot slide.
+    """
     from dlapp import exporting
+    from dlapp.errors import DlappError
 
     formats = [part.strip() for part in to.split(",")] if to else list(folder.read_recipe().export.formats)
     signature = folder.read_signature()
-    return exporting.export(
-        folder.load_model(),
-        bundle,
-        labels=signature.labels,
-        target=signature.target,
-        preprocessing=signature.preprocessing,
-        samples=folder.read_samples(),
-        formats=formats,
-        provenance=signature.provenance,
-    )
+    try:
+        return exporting.export(
+            folder.load_model(),
+            bundle,
+            labels=signature.labels,
+            target=signature.target,
+            sliding=sliding,
+            approximate=approximate,
+            preprocessing=signature.preprocessing,
+            samples=folder.read_samples(),
+            formats=formats,
+            provenance=signature.provenance,
+        )
+    except ValueError as error:
+        if not sliding:
+            raise
+        raise DlappError(f"{folder.path} cannot slide: {error}") from error

@@ -7,10 +7,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dlapp.inference.bundle import Bundle
     from dlapp.inference.predicting import Prediction
+    from dlapp.inference.sliding import Map
 
 HELP = "Predicts the class of pictures, or of the rows of a table; exit status 1 if some of them cannot be read."
 _NOTES = 5  # that are printed
+_WINDOWS = 12  # that are printed for a picture
 _MANY = 100  # from here on a terminal shows a bar
 
 
@@ -24,6 +29,8 @@ def main(arguments: Sequence[str]) -> int:
 
     bundle = Bundle(find_bundle(options.bundle))
     files = expand(options.inputs)
+    if options.slide or options.draw is not None or bundle.signature.windows is not None:
+        return _slide(bundle, files, options)
     answers: list[dict[str, Any]] = []
     notes: list[str] = []
     failed = 0
@@ -61,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
         help="pictures, folders of them or globs; .csv or .npy for a bundle of rows",
     )
     parser.add_argument("--top", metavar="K", type=_positive, default=1, help="how many of the likeliest classes")
+    parser.add_argument("--slide", action="store_true", help="draw what a sliding bundle finds over each picture")
+    parser.add_argument("--draw", metavar="DIR", help="where to draw with --slide; slides/ where it is left out")
+    parser.add_argument("--min-score", metavar="P", type=_share, help="of windows that --slide tells; 0.5")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     return parser
 
@@ -69,6 +79,82 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"must be a positive number; got {text!r}")
     return int(text)
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1; got {text!r}")
+    return share
+
+
+def _slide(bundle: "Bundle", files: "Sequence[Path]", options: argparse.Namespace) -> int:
+    """Tells the best windows of each picture, and draws them with ``--slide``."""
+    from pathlib import Path
+
+    from dlapp import pictures
+    from dlapp.cli.console import print_json
+    from dlapp.errors import BundleError, UnreadablePicture
+    from dlapp.files import next_free, replacing
+    from dlapp.inference import sliding
+
+    windows = bundle.signature.windows
+    if windows is None:
+        name = bundle.signature.provenance.get("name", "MODEL")
+        raise BundleError(
+            f"{bundle.folder} gives one answer for a whole picture. Export the model so that it slides: "
+            f"dlapp export {name} --sliding"
+        )
+    least = 0.5 if options.min_score is None else options.min_score
+    folder = Path(options.draw or "slides") if options.slide or options.draw else None
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    answers: list[dict[str, Any]] = []
+    failed = 0
+    for file in files:
+        try:
+            picture = pictures.read(file, bundle.signature.preprocessing.channels)
+            windows.check(*picture.shape[:2])
+        except (UnreadablePicture, ValueError) as error:
+            failed += 1
+            told = str(error) if str(file) in str(error) else f"{file}: {error}"
+            answers.append({"input": str(file), "error": told})
+            print(f"Error: {told}", file=sys.stderr)
+            continue
+        found = sliding.slide(bundle, picture, min_score=least)
+        answer: dict[str, Any] = {"input": str(file)}
+        if folder is not None:
+            drawing = next_free(folder / file.stem, suffix=".png")
+            page = sliding.draw(picture, found, windows, bundle.signature.labels, min_score=least)
+            with replacing(drawing) as beside:
+                page.save(beside)
+            answer["drawing"] = str(drawing)
+        answer["windows"] = [window._asdict() for window in found.best]
+        answer["map"] = {"labels": found.labels.tolist(), "scores": found.scores.tolist()}
+        answers.append(answer)
+        if not options.json:
+            _tell_windows(file, found, answer.get("drawing"))
+    if options.json:
+        shape = {"window": windows.size, "stride": windows.stride, "labels": bundle.signature.labels}
+        print_json({"bundle": str(bundle.folder), **shape, "predictions": answers})
+    if failed:
+        print(f"{failed} {'input' if failed == 1 else 'inputs'} could not be read.", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _tell_windows(file: "Path", found: "Map", drawing: str | None) -> None:
+    rows, columns = found.scores.shape
+    print(f"{file}  {rows} x {columns} windows, {len(found.best)} of them stand out")
+    for window in found.best[:_WINDOWS]:
+        top, left, bottom, right = window.box
+        print(f"  {window.label} {window.probability:.4f}  rows {top} to {bottom}, columns {left} to {right}")
+    if len(found.best) > _WINDOWS:
+        print(f"  ... and {len(found.best) - _WINDOWS} more (--json has all)")
+    if drawing is not None:
+        print(f"Wrote {drawing}")
 
 
 def _as_dict(prediction: "Prediction") -> dict[str, Any]:

@@ -36,18 +36,21 @@ def command(
 
 def _find_model(bundle: Path) -> "keras.Model | None":
     """The model that a bundle was exported from, if it is still below models/ as it was then."""
+    from dlapp.architectures import fully_convolutional
     from dlapp.inference.bundle import SIGNATURE
     from dlapp.signature import Signature
     from dlapp.training.model_folder import ROOT, ModelFolder
 
-    provenance = Signature.read(bundle / SIGNATURE).provenance
+    signature = Signature.read(bundle / SIGNATURE)
+    provenance = signature.provenance
     folder = ModelFolder(ROOT / provenance["name"])
     if not folder.metrics.is_file():
         return None
     trained = {key: value for key, value in provenance.items() if key != "exported_with"}
     if folder.read_signature().provenance != trained:
         return None
-    return folder.load_model()
+    model = folder.load_model()
+    return model if signature.windows is None else fully_convolutional(model, approximate=True)
 
 
 def print_parity(parity: dict[str, Any]) -> None:

@@ -12,13 +12,14 @@ import tensorflow as tf
 import dlapp
 from dlapp import signature as signatures
 from dlapp.architectures.heads import for_inference, with_final_output
+from dlapp.architectures.sliding import fully_convolutional, windows
 from dlapp.errors import AlreadyExists, ParityError, UnknownName
 from dlapp.exporting import onnx_file, parity, readme, saved_model
 from dlapp.exporting.graph import serving_function, with_onnx_operators
 from dlapp.files import replacing_folder, sha256, write_text
 from dlapp.inference.bundle import ONNX, SIGNATURE
 from dlapp.recipe import Format
-from dlapp.signature import Preprocessing, Signature, Target
+from dlapp.signature import Preprocessing, Signature, Target, Windows
 
 
 def export(
@@ -29,6 +30,8 @@ def export(
     preprocessing: Preprocessing,
     samples: np.ndarray,
     target: Target | None = None,
+    sliding: bool = False,
+    approximate: bool = False,
     formats: Sequence[str] = ("savedmodel", "onnx"),
     provenance: Mapping[str, Any] | None = None,
 ) -> parity.Parity:
@@ -46,6 +49,9 @@ def export(
         samples: a few raw inputs to prove it with: (n, height, width, channels) uint8 or
             (n, columns) float32.
         target: what a regression predicts, and how the targets were scaled; None for a classifier.
+        sliding: let the classifier slide over pictures of any size, by :func:`fully_convolutional`; they are not
+            resized.
+        approximate: of a sliding classifier: take networks with padding too.
         formats: ``savedmodel``, ``onnx`` or both.
         provenance: where the model comes from; goes into the metadata.
 
@@ -68,7 +74,14 @@ def export(
         raise UnknownName("format", unknown[0] if unknown else "", get_args(Format))
     facts = {"name": folder.name, "architecture": model.name, **(provenance or {})}
     facts["exported_with"] = {"dlapp": dlapp.__version__, "keras": keras.__version__, "tensorflow": tf.__version__}
-    if target is None:
+    if sliding:
+        if target is not None or preprocessing.size is None:
+            raise ValueError("only a classifier of pictures can slide over them.")
+        found = windows(model)
+        signature = signatures.sliding_classification(tuple(labels), preprocessing, found, facts)
+        model = fully_convolutional(model, approximate=approximate)
+        samples = _enlarge(samples, found)
+    elif target is None:
         signature = signatures.classification(tuple(labels), preprocessing, facts)
     else:
         signature = signatures.regression(target, preprocessing, facts)
@@ -95,6 +108,13 @@ def export(
                 f"(at most {found.tolerance:.0e} is allowed); no bundle was left in {folder}."
             )
     return found
+
+
+def _enlarge(samples: np.ndarray, windows: Windows) -> np.ndarray:
+    """Pictures side by side until there is room for a window and some steps."""
+    wanted = [size + 3 * step for size, step in zip(windows.size, windows.stride, strict=True)]
+    down, right = (-(-side // own) for side, own in zip(wanted, samples.shape[1:3], strict=True))
+    return np.tile(samples, (1, down, right, 1))
 
 
 def _check_outputs(model: keras.Model, signature: Signature) -> None:

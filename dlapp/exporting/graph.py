@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from dlapp.architectures.custom_layers import GroupedConv2D, LocalResponseNormalization
 from dlapp.architectures.heads import with_final_output
-from dlapp.data.preprocessing import preprocess
+from dlapp.data.preprocessing import preprocess, scale
 from dlapp.signature import Signature
 
 
@@ -18,13 +18,20 @@ def input_spec(signature: Signature) -> tf.TensorSpec:
     return tf.TensorSpec(shape, given.dtype, name=given.name)
 
 
+def prepare(inputs: tf.Tensor, signature: Signature) -> tf.Tensor:
+    """Raw values as the network takes them; windows slide over the picture in its own size."""
+    if signature.windows is None:
+        return preprocess(inputs, signature.preprocessing)
+    return scale(tf.cast(inputs, tf.float32), signature.preprocessing)
+
+
 def serving_function(model: keras.Model, signature: Signature) -> Any:
     """A ``tf.function`` with one input and a dict of outputs, traced once for all sizes."""
     network = with_final_output(model, signature.target)
     name = signature.outputs[0].name
 
     def serve(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {name: network(preprocess(inputs, signature.preprocessing), training=False)}
+        return {name: network(prepare(inputs, signature), training=False)}
 
     return tf.function(serve, input_signature=[input_spec(signature)])
 

@@ -12,9 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from dlapp.architectures.heads import with_final_output
-from dlapp.data.preprocessing import preprocess
 from dlapp.errors import BundleError, UnknownName
 from dlapp.exporting import saved_model
+from dlapp.exporting.graph import prepare
 from dlapp.files import write_json
 from dlapp.inference.bundle import ONNX, SIGNATURE, Bundle, check_files
 from dlapp.signature import Signature
@@ -130,7 +130,7 @@ def keras_run(model: keras.Model, signature: Signature) -> Run:
     """The model in Keras, behind its preprocessing, by ``predict``: an eager call would run another graph."""
     network = with_final_output(model, signature.target)
     name = signature.outputs[0].name
-    return lambda inputs: {name: network.predict(preprocess(tf.constant(inputs), signature.preprocessing), verbose=0)}
+    return lambda inputs: {name: network.predict(prepare(tf.constant(inputs), signature), verbose=0)}
 
 
 def _saved_model_run(folder: Path, signature: Signature) -> Run:

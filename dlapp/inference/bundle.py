@@ -78,10 +78,12 @@ class Bundle:
             The outputs of the signature by name, e.g. ``probabilities`` (batch, classes) float32.
 
         Raises:
-            ValueError: dtype or shape are not those of the signature.
+            ValueError: dtype or shape are not those of the signature, or a picture is smaller than the window.
         """
         given = self.signature.inputs[0]
         given.check(inputs)
+        if self.signature.windows is not None:
+            self.signature.windows.check(*inputs.shape[1:3])
         names = [output.name for output in self.signature.outputs]
         return dict(zip(names, self._session.run(names, {given.name: inputs}), strict=True))
 

@@ -77,6 +77,8 @@ def predict(bundle: Bundle, files: Iterable[Path], *, top: int = 1) -> Iterator[
     Raises:
         DlappError: the bundle does something else than classify or predict a number.
     """
+    if bundle.signature.windows is not None:
+        raise DlappError(f"{bundle.folder} slides over pictures and gives a map: use dlapp.inference.sliding.slide().")
     if bundle.signature.task not in ("classification", "regression"):
         raise DlappError(f"{bundle.folder} does {bundle.signature.task}, which this dlapp cannot print.")
     read = _read_pictures if bundle.signature.preprocessing.size is not None else _read_rows

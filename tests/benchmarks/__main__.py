@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.benchmarks import architectures, checking, commands, latency, reading, tables, training, transfer
+from tests.benchmarks import architectures, checking, commands, latency, reading, sliding, tables, training, transfer
 
 BENCHMARKS: dict[str, Callable[[Path], None]] = {
     "commands": commands.run,
@@ -18,6 +18,7 @@ BENCHMARKS: dict[str, Callable[[Path], None]] = {
     "tables": tables.run,
     "checking": checking.run,
     "transfer": transfer.run,
+    "sliding": sliding.run,
     "architectures": architectures.run,
     "latency": latency.run,
 }

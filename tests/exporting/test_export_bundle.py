@@ -10,6 +10,7 @@ import pytest
 from dlapp.errors import AlreadyExists, ParityError
 from dlapp.exporting import export, onnx_file
 from dlapp.files import sha256
+from dlapp.inference import Bundle
 from dlapp.signature import Signature
 
 
@@ -117,3 +118,26 @@ def test_arguments_that_do_not_fit_are_named(exported, tmp_path, kind, changes, 
     with pytest.raises(ValueError, match=message):
         again(exported(kind), tmp_path / "bundle", **changes)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_sliding_bundle_agrees_with_keras_on_every_size(exported, tmp_path):
+    kind = exported("lenet5")
+    options = {"labels": kind.labels, "preprocessing": kind.preprocessing, "samples": kind.samples}
+    found = export(kind.model, tmp_path / "sliding", sliding=True, **options)
+    assert found.holds
+    assert all(shape[1] >= 16 + 12 and shape[2] >= 16 + 12 for shape in found.input_shapes), "windows have room to move"
+    signature = Signature.read(tmp_path / "sliding" / "signature.json")
+    assert (signature.windows.size, signature.windows.stride) == ((16, 16), (4, 4))
+    picture = kind.samples[:1, :17, :25]
+    answers = Bundle(tmp_path / "sliding").run(picture)["probabilities"]
+    crops = np.concatenate([picture[:, :16, 4 * step : 4 * step + 16] for step in range(3)])
+    # pictures of 16 x 16 are not resized by the ordinary bundle
+    expected = Bundle(kind.folder).run(crops)["probabilities"]
+    np.testing.assert_allclose(answers[0, 0], expected, atol=1e-5)
+
+
+def test_only_classifiers_of_pictures_slide(exported, tmp_path):
+    kind = exported("rows")
+    options = {"labels": kind.labels, "preprocessing": kind.preprocessing, "samples": kind.samples}
+    with pytest.raises(ValueError, match=r"only a classifier of pictures can slide"):
+        export(kind.model, tmp_path / "sliding", sliding=True, **options)

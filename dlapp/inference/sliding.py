@@ -1,0 +1,135 @@
+"""A sliding classifier on one picture: which window shows what, in numbers and as a picture."""
+
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from dlapp.inference.bundle import Bundle
+from dlapp.signature import Windows
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+_COLORS = (
+    *((31, 119, 180), (255, 127, 14), (44, 160, 44), (214, 39, 40), (148, 103, 189)),
+    *((140, 86, 75), (227, 119, 194), (110, 110, 110), (188, 189, 34), (23, 190, 207)),
+)
+_LEAST_SIDE = 480  # pixels of a drawing: text on a strip of digits would be larger than they
+_TEXT = 15  # pixels
+
+
+class Window(NamedTuple):
+    """A window that is surer of its class than those around it.
+
+    Attributes:
+        label, probability: of its likeliest class.
+        box: top, left, bottom and right, in pixels of the picture.
+    """
+
+    label: str
+    probability: float
+    box: tuple[int, int, int, int]
+
+
+class Map(NamedTuple):
+    """The answers for all the windows of a picture.
+
+    Attributes:
+        labels: (rows, columns) int64, the likeliest class of each window, an index into the labels.
+        scores: (rows, columns) float32, its probability.
+        best: windows that are at least as sure as those beside them, surest first.
+    """
+
+    labels: np.ndarray
+    scores: np.ndarray
+    best: tuple[Window, ...]
+
+
+def slide(bundle: Bundle, picture: np.ndarray, *, min_score: float = 0.5) -> Map:
+    """What a sliding bundle answers for a picture, (height, width, channels) uint8.
+
+    A network without a class for "nothing" finds some class in every window: ``min_score`` leaves out the windows
+    that are less sure.
+
+    Raises:
+        ValueError: the picture is smaller than the window.
+    """
+    assert bundle.signature.windows is not None
+    probabilities = bundle.run(picture[np.newaxis])["probabilities"][0]
+    labels, scores = probabilities.argmax(axis=-1), probabilities.max(axis=-1)
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(scores, 1), (3, 3)).max(axis=(-1, -2))
+    peaks = np.argwhere((scores >= around) & (scores >= min_score))
+    order = np.argsort(-scores[tuple(peaks.T)], kind="stable")
+    best: list[Window] = []
+    for row, column in peaks[order].tolist():
+        box = bundle.signature.windows.box(row, column)
+        if not any(_overlap(box, other.box) for other in best):
+            best.append(Window(bundle.signature.labels[labels[row, column]], float(scores[row, column]), box))
+    return Map(labels, scores, tuple(best))
+
+
+def draw(
+    picture: np.ndarray, found: Map, windows: Windows, labels: tuple[str, ...], *, min_score: float
+) -> Image.Image:
+    """The picture with a coloured cell for each window that is sure enough, and the best windows framed and named.
+
+    A cell stands in the middle of its window, as large as a step; it is the more opaque, the surer the network.
+    Below stand the classes that were found.
+    """
+    image = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture).convert("RGB")
+    factor = max(1, -(-_LEAST_SIDE // max(image.size)))
+    image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+    cells = Image.new("RGBA", image.size)
+    pen = ImageDraw.Draw(cells)
+    for row, column in np.argwhere(found.scores >= min_score).tolist():
+        top, left, bottom, right = windows.box(row, column)
+        middle = (left + right) / 2, (top + bottom) / 2
+        corner = [factor * (at - step / 2) for at, step in zip(middle, windows.stride[::-1], strict=True)]
+        end = [at + factor * step - 1 for at, step in zip(corner, windows.stride[::-1], strict=True)]
+        opacity = round(40 + 130 * float(found.scores[row, column]))
+        pen.rectangle([*corner, *end], fill=(*_color(found.labels[row, column]), opacity))
+    image = Image.alpha_composite(image.convert("RGBA"), cells).convert("RGB")
+    pen = ImageDraw.Draw(image)
+    font = ImageFont.load_default(_TEXT)
+    for window in found.best:
+        top, left, bottom, right = (factor * side for side in window.box)
+        color = _color(labels.index(window.label))
+        pen.rectangle([left, top, right - 1, bottom - 1], outline=color, width=2)
+        _write(pen, (left, top), f"{window.label} {window.probability:.2f}", color, font)
+    return _with_legend(image, sorted(set(found.labels[found.scores >= min_score].tolist())), labels, font)
+
+
+def _with_legend(image: Image.Image, shown: list[int], labels: tuple[str, ...], font: Font) -> Image.Image:
+    line = _TEXT + 10
+    places, x, y = [], 6, 4
+    for index in shown:
+        width = round(font.getlength(labels[index])) + 30
+        if x + width > image.width and x > 6:
+            x, y = 6, y + line
+        places.append((index, x, y))
+        x += width
+    page = Image.new("RGB", (image.width, image.height + (y + line if shown else 0)), "white")
+    page.paste(image)
+    pen = ImageDraw.Draw(page)
+    for index, x, y in places:
+        pen.rectangle([x, image.height + y + 2, x + 14, image.height + y + 16], fill=_color(index))
+        pen.text((x + 20, image.height + y), labels[index], fill="black", font=font)
+    return page
+
+
+def _write(pen: ImageDraw.ImageDraw, place: tuple[int, int], text: str, color: tuple[int, ...], font: Font) -> None:
+    left, top, right, bottom = pen.textbbox((place[0] + 3, place[1] + 1), text, font=font)
+    pen.rectangle([left - 3, top - 1, right + 3, bottom + 2], fill=color)
+    pen.text((place[0] + 3, place[1] + 1), text, fill="white", font=font)
+
+
+def _color(index: int) -> tuple[int, int, int]:
+    return _COLORS[index % len(_COLORS)]
+
+
+def _overlap(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Whether two boxes share more than half of the area of one of them."""
+    height = min(one[2], other[2]) - max(one[0], other[0])
+    width = min(one[3], other[3]) - max(one[1], other[1])
+    area = (one[2] - one[0]) * (one[3] - one[1])
+    return height > 0 and width > 0 and height * width > area / 2
