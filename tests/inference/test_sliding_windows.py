@@ -93,7 +93,8 @@ def test_the_command_tells_draws_and_goes_on_after_a_small_picture(folder, workp
     assert "red 1.0000" in out
     assert "rows 5 to 9, columns 1 to 5" in out
     assert "Error: small.png: the picture must be at least as large as the window" in err
-    assert Image.open("slides/patches.png").size[0] >= 480
+    with Image.open("slides/patches.png") as drawing:
+        assert drawing.size[0] >= 480
     assert predict([str(folder), "patches.png", "--draw", "there", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["predictions"][0]["drawing"] == "there/patches.png"
