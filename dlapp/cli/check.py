@@ -11,12 +11,19 @@ _SHOWN = 20  # of each list, on the terminal
 
 def command(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="Where the data come from.")],
+    data_dir: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Where the set of tfds:NAME is prepared.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Audits a source: counts, balance, unreadable items, duplicates, leaks; exit status 1 for a problem."""
-    from dlapp.cli.console import print_json
+    from dlapp.cli.console import import_tensorflow, print_json
     from dlapp.data.auditing import audit
+    from dlapp.data.sources import parse, with_data_dir
 
+    source = with_data_dir(source, data_dir)
+    if parse(source)[0] == "tfds":
+        import_tensorflow()
     found = audit(source)
     problems = any(line["verdict"] == "problem" for line in found["verdicts"])
     if as_json:

@@ -21,6 +21,9 @@ def command(
     data: Annotated[
         str | None, typer.Option(metavar="SOURCE", help="Another source; the model's own where it is left out.")
     ] = None,
+    data_dir: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Where the set of tfds:NAME is prepared.")
+    ] = None,
     split: Annotated[
         Split | None,
         typer.Option(help="Which examples: test where it is left out, or all of a --data without a test split."),
@@ -38,6 +41,7 @@ def command(
     from dlapp.data import load
     from dlapp.data.examples import join, with_labels
     from dlapp.data.pipelines import naming_unreadable
+    from dlapp.data.sources import with_data_dir
     from dlapp.errors import SourceError
     from dlapp.training.finishing import predict, score_task
     from dlapp.training.model_folder import ModelFolder
@@ -45,12 +49,14 @@ def command(
 
     folder = ModelFolder.find(model)
     signature = folder.read_signature()
+    if data is None and data_dir is not None:
+        raise SourceError("--data-dir goes with --data tfds:NAME.")
     if data is None:
         found = load_own_data(folder)
     else:
         wanted = folder.read_recipe().split
         found = load(
-            data,
+            with_data_dir(data, data_dir),
             dev=wanted.dev,
             test=wanted.test,
             seed=wanted.seed,

@@ -17,6 +17,9 @@ def command(
         str | None, typer.Argument(metavar="ARCHITECTURE|RECIPE.toml", help="A name from `dlapp list`, or a file.")
     ] = None,
     data: Annotated[str | None, typer.Option(metavar="SOURCE", help="Where the data come from.")] = None,
+    data_dir: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Where the set of tfds:NAME is prepared.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training examples.")] = None,
     batch_size: Annotated[str | None, typer.Option(help="Examples a step, or all.")] = None,
     optimizer: Annotated[str | None, typer.Option(help="gradient_descent, momentum, adam, ...")] = None,
@@ -49,6 +52,12 @@ def command(
     from dlapp.errors import RecipeError
     from dlapp.recipe import parse_setting
 
+    if data_dir is not None:
+        from dlapp.data.sources import with_data_dir
+
+        if data is None:
+            raise RecipeError("--data-dir goes with --data tfds:NAME.")
+        data = with_data_dir(data, data_dir)
     given = {
         "architecture": None if what is None or _is_recipe(what) else what,
         "data": data,
@@ -200,7 +209,10 @@ def _default_name(what: str | None, recipe: "Recipe") -> str:
     if what is not None and _is_recipe(what):
         path = Path(what)
         return path.absolute().parent.name if path.name == "recipe.toml" else path.stem
-    source = recipe.data.partition("?")[0].rpartition(":")[2].split(",")[0]
+    source = recipe.data.partition("?")[0]
+    if source.startswith("tfds:"):
+        return f"{recipe.architecture}-{source.split(':')[1].replace('/', '-')}"
+    source = source.rpartition(":")[2].split(",")[0]
     return f"{recipe.architecture}-{Path(source).absolute().stem}"
 
 

@@ -51,7 +51,7 @@ def load(rest: str, *, channels: int | None = None, unreadable: list[str] | None
         unknown = sorted(set(classes) - set(labels))
         if unknown:
             raise SourceError(f"class {unknown[0]!r} is in the {split} split of {rest} but not in its train split.")
-    return _read_headers(root, by_split, labels, channels, unreadable)
+    return read_headers(root, by_split, labels, channels, unreadable)
 
 
 def _subfolders(folder: Path) -> list[Path]:
@@ -74,13 +74,21 @@ def _list_classes(top: Path) -> dict[str, list[Path]]:
     return classes
 
 
-def _read_headers(
+def read_headers(
     root: Path,
     by_split: dict[str, dict[str, list[Path]]],
     labels: Sequence[str],
     channels: int | None,
     tolerated: list[str] | None,
 ) -> Loaded:
+    """Examples from the files of each class of each split; as :func:`load`.
+
+    Args:
+        root: names in the hash are below it.
+        by_split: split: class: files.
+        labels: the classes.
+        channels, tolerated: as for :func:`load`, whose ``unreadable`` is ``tolerated`` here.
+    """
     digest = hashlib.sha256()
     unreadable: list[str] = []
     listed: dict[str, tuple[list[Path], list[int], list[pictures.Header]]] = {split: ([], [], []) for split in by_split}

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import urllib.parse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +22,7 @@ SOURCES: dict[str, tuple[str, str, str]] = {
     "idx": ("idx", "idx:DIR", "MNIST's idx and idx.gz files"),
     "folder": ("folder", "folder:DIR", "one folder a class, with or without train/, val/ and test/ above"),
     "npz": ("npz", "npz:FILE", "NumPy arrays of pictures or rows: x_train, y_train, x_test, ... or x, y"),
+    "tfds": ("tfds", "tfds:NAME", "a set that tensorflow-datasets has prepared, as in tfds:mnist; see --data-dir"),
     "csv": ("table", "csv:FILE?target=COLUMN", "a table with numbers and categories, or a folder of train.csv, ..."),
 }
 
@@ -88,11 +90,12 @@ def read(
     """
     scheme, rest = parse(source)
     module = importlib.import_module(f"dlapp.data.{SOURCES[scheme][0]}")
-    if scheme == "folder":
-        return module.load(rest, channels=channels, unreadable=unreadable)
-    if scheme == "csv":
-        return module.load(rest, known=columns)
-    loaded = module.load(scheme if SOURCES[scheme][0] == "embedded" else rest)
+    if scheme in ("folder", "tfds"):
+        loaded = module.load(rest, channels=channels, unreadable=unreadable)
+    elif scheme == "csv":
+        loaded = module.load(rest, known=columns)
+    else:
+        loaded = module.load(scheme if SOURCES[scheme][0] == "embedded" else rest)
     if channels is None:
         return loaded
     return loaded._replace(parts={name: with_channels(part, channels) for name, part in loaded.parts.items()})
@@ -121,6 +124,22 @@ def parse(source: str) -> tuple[str, str]:
     if colon or not any(mark in source for mark in "/\\."):
         raise UnknownName("source", scheme if colon else source, SOURCES, remedy="`dlapp list sources` explains them.")
     raise SourceError(f"{source} does not exist. A source is written scheme:rest or is a path that exists.")
+
+
+def with_data_dir(source: str, data_dir: str | None) -> str:
+    """``tfds:NAME?data_dir=PATH``, which a recipe repeats; the source itself where ``data_dir`` is None.
+
+    Raises:
+        SourceError: it is no set of tensorflow-datasets, or names a folder already.
+    """
+    if data_dir is None:
+        return source
+    name, mark, options = source.partition("?")
+    if not name.startswith("tfds:") or "data_dir" in urllib.parse.parse_qs(options):
+        raise SourceError(
+            f"--data-dir is where a set of tensorflow-datasets lies: it goes with tfds:NAME; got {source}."
+        )
+    return f"{name}?{options}{'&' if mark else ''}data_dir={urllib.parse.quote(data_dir, safe='/~:')}"
 
 
 def _recognise(path: Path) -> str:
