@@ -46,12 +46,15 @@ class Architecture(NamedTuple):
         what: the first line of its docstring.
         source: authors and year.
         size: height and width that it was made for; None if it was made for none.
+        learning_rate: of Adam, where a recipe has none and the usual one is too high: deep networks without
+            normalization stop learning in their first steps.
     """
 
     family: str
     what: str
     source: str
     size: tuple[int, int] | None
+    learning_rate: float | None = None
 
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -69,11 +72,40 @@ ARCHITECTURES: dict[str, Architecture] = {
     "lenet5": Architecture(
         "lenet", "Two convolutions and two hidden layers, made to read digits.", "LeCun et al. 1998", (32, 32)
     ),
-    "inception_v1": Architecture(
-        "inception",
-        "Nine modules of four branches each, which won ImageNet in 2014.",
-        "Szegedy et al. 2014",
+    "alexnet": Architecture(
+        "alex_net",  # a file of the builder's name would hide it
+        "Five convolutions and two hidden layers, which won ImageNet in 2012.",
+        "Krizhevsky et al. 2012",
+        (227, 227),
+        1e-4,
+    ),
+    "vgg11": Architecture(
+        "vgg",
+        "Eight convolutions of 3 x 3 in five blocks, and three dense layers (configuration A).",
+        "Simonyan and Zisserman 2014",
         (224, 224),
+        1e-4,
+    ),
+    "vgg13": Architecture(
+        "vgg",
+        "Ten convolutions of 3 x 3 in five blocks, and three dense layers (configuration B).",
+        "Simonyan and Zisserman 2014",
+        (224, 224),
+        1e-4,
+    ),
+    "vgg16": Architecture(
+        "vgg",
+        "Thirteen convolutions of 3 x 3 in five blocks, and three dense layers (configuration D).",
+        "Simonyan and Zisserman 2014",
+        (224, 224),
+        1e-4,
+    ),
+    "vgg19": Architecture(
+        "vgg",
+        "Sixteen convolutions of 3 x 3 in five blocks, and three dense layers (configuration E).",
+        "Simonyan and Zisserman 2014",
+        (224, 224),
+        1e-4,
     ),
     "resnet18": Architecture(
         "resnet", "18 layers with shortcuts, in blocks of two convolutions.", "He et al. 2015", (224, 224)
@@ -105,35 +137,12 @@ ARCHITECTURES: dict[str, Architecture] = {
     "resnet110": Architecture(
         "resnet", "110 layers with shortcuts, for pictures of 32 x 32.", "He et al. 2015", (32, 32)
     ),
-    "alexnet": Architecture(
-        "alex_net",  # a file of the builder's name would hide it
-        "Five convolutions and two hidden layers, which won ImageNet in 2012.",
-        "Krizhevsky et al. 2012",
-        (227, 227),
-    ),
-    "vgg11": Architecture(
-        "vgg",
-        "Eight convolutions of 3 x 3 in five blocks, and three dense layers (configuration A).",
-        "Simonyan and Zisserman 2014",
+    "inception_v1": Architecture(
+        "inception",
+        "Nine modules of four branches each, which won ImageNet in 2014.",
+        "Szegedy et al. 2014",
         (224, 224),
-    ),
-    "vgg13": Architecture(
-        "vgg",
-        "Ten convolutions of 3 x 3 in five blocks, and three dense layers (configuration B).",
-        "Simonyan and Zisserman 2014",
-        (224, 224),
-    ),
-    "vgg16": Architecture(
-        "vgg",
-        "Thirteen convolutions of 3 x 3 in five blocks, and three dense layers (configuration D).",
-        "Simonyan and Zisserman 2014",
-        (224, 224),
-    ),
-    "vgg19": Architecture(
-        "vgg",
-        "Sixteen convolutions of 3 x 3 in five blocks, and three dense layers (configuration E).",
-        "Simonyan and Zisserman 2014",
-        (224, 224),
+        3e-4,
     ),
 }
 

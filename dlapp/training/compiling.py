@@ -51,7 +51,7 @@ def build(recipe: Recipe, input_shape: tuple[int, ...], classes: int) -> keras.M
     training = recipe.training
     if training.l1 or training.l2:
         options["kernel_regularizer"] = _regularizer(training)
-    if training.dropout:
+    if training.dropout or ("dropout" in known and "dropout" in training.model_fields_set - options.keys()):
         if "dropout" not in known:
             raise RecipeError(f"{recipe.architecture} has no dropout: remove training.dropout from the recipe.")
         options["dropout"] = training.dropout

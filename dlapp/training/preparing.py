@@ -1,6 +1,7 @@
 """A recipe made ready to train: data split, preprocessing measured, network built; nothing is written yet."""
 
 import dataclasses
+import inspect
 import math
 from typing import Any
 
@@ -62,8 +63,8 @@ class Run:
 def prepare(recipe: Recipe, data: Data | None = None, preprocessing: signatures.Preprocessing | None = None) -> Run:
     """Loads the data, measures the preprocessing and builds the network; nothing is written.
 
-    The recipe of the result is resolved: size, channels, antialias and the parameters of the optimizer and
-    the schedule have values.
+    The recipe of the result is resolved: size, channels, antialias, the parameters of the optimizer and the
+    schedule, and what the architecture has defaults of its own for, have values.
 
     Args:
         recipe: what to do.
@@ -76,7 +77,9 @@ def prepare(recipe: Recipe, data: Data | None = None, preprocessing: signatures.
     builder(recipe.architecture)  # a misspelt name shall not wait for the data
     base = load_base(recipe)
     notes: tuple[str, ...] = ()
-    if base is not None:
+    if base is None:
+        recipe = _with_own_defaults(recipe)
+    else:
         recipe, notes = _take_over(recipe, base)
     wanted = recipe.preprocessing
     data = load_data(recipe) if data is None else data
@@ -123,6 +126,22 @@ def _convert(data: Data, channels: int) -> Data:
         raise RecipeError(f"preprocessing.channels is {channels}; {data.source} holds rows, not pictures: remove it.")
     parts = {name: with_channels(part, channels) for name, part in data.splits().items()}
     return dataclasses.replace(data, **parts)
+
+
+def _with_own_defaults(recipe: Recipe) -> Recipe:
+    """The recipe with the dropout and the learning rate of its architecture, where it says nothing of them.
+
+    What the paper drops stands in the recipe of the run, and not in the builder alone.
+    """
+    training, own = recipe.training, {}
+    default = inspect.signature(builder(recipe.architecture)).parameters.get("dropout")
+    said = "dropout" in training.model_fields_set or "dropout" in recipe.architecture_options
+    if default is not None and default.default and not said:
+        own["dropout"] = default.default
+    rate = ARCHITECTURES[recipe.architecture].learning_rate
+    if rate is not None and training.optimizer == "adam" and "learning_rate" not in training.model_fields_set:
+        own["learning_rate"] = rate
+    return recipe.model_copy(update={"training": training.model_copy(update=own)})
 
 
 def _check_changes(recipe: Recipe, data: Data) -> None:

@@ -352,3 +352,38 @@ def test_a_damaged_model_is_named(tmp_path, damage):
         folder.model.write_bytes({"truncated": content[:-200], "altered": content}.get(damage, b"weights"))
     with pytest.raises(TrainingError, match=r"model\.keras cannot be read as a Keras model"):
         folder.load_model()
+
+
+def resolved(architecture, **tables):
+    """The recipe of a run that is not trained, on pictures of two kinds as large as they must be."""
+    size = {"alexnet": 67, "inception_v1": 65}.get(architecture, 32)
+    pictures = np.random.default_rng(0).integers(0, 256, (20, size, size), np.uint8)
+    np.savez("small.npz", x=pictures, y=np.arange(20) % 2)
+    values = {"architecture": architecture, "data": "npz:small.npz", "preprocessing": {"size": [size, size]}}
+    run = preparing.prepare(Recipe.from_values({**values, **tables}))
+    dropped = [layer.rate for layer in run.model.layers if isinstance(layer, keras.layers.Dropout)]
+    return run.recipe, dropped
+
+
+@pytest.mark.parametrize(
+    ("tables", "rate", "dropout", "dropped"),
+    [
+        ({}, 1e-4, 0.5, [0.5, 0.5]),
+        ({"training": {"dropout": 0.0, "learning_rate": 0.01}}, 0.01, 0.0, []),
+        ({"training": {"dropout": 0.3}, "architecture_options": {"groups": 1}}, 1e-4, 0.3, [0.3, 0.3]),
+        ({"architecture_options": {"dropout": 0.2}}, 1e-4, 0.0, [0.2, 0.2]),
+        ({"training": {"optimizer": "momentum"}}, 0.002, 0.5, [0.5, 0.5]),
+    ],
+    ids=["nothing said", "zero said", "another said", "an option", "another optimizer"],
+)
+def test_the_recipe_says_what_the_architecture_has_of_its_own(workplace, tables, rate, dropout, dropped):
+    recipe, found = resolved("alexnet", **tables)
+    assert (recipe.training.learning_rate, recipe.training.dropout) == (rate, dropout)
+    assert found == dropped
+    again = Recipe.from_values(recipe.model_dump(mode="json", exclude_none=True))
+    assert preparing.prepare(again).recipe == recipe, "a repeated run is the same"
+
+
+def test_most_architectures_have_the_usual_rate(workplace):
+    recipe, dropped = resolved("lenet5")
+    assert (recipe.training.learning_rate, recipe.training.dropout, dropped) == (0.002, 0.0, [])
