@@ -48,6 +48,7 @@ def _write_houses(folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_every_block_runs(workplace, monkeypatch, capsys):
     digits = load_digits()
     for number, (image, digit) in enumerate(zip(digits.images[:300], digits.target[:300], strict=True)):
@@ -55,6 +56,12 @@ def test_every_block_runs(workplace, monkeypatch, capsys):
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray((image * 255 / 16).astype(np.uint8)).save(folder / f"{number}.png")
     shutil.copy(workplace / "pictures/7/7.png", workplace / "pictures/7/0.png")
+    for number, (image, digit) in enumerate(zip(digits.images[300:420], digits.target[300:420], strict=True)):
+        folder = workplace / "letters" / ("l" if digit == 1 else "o" if digit == 0 else "x")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((image * 255 / 16).astype(np.uint8)).save(folder / f"{number}.png")
+    strip = np.kron(np.concatenate(digits.images[:6], axis=1) * 255 / 16, np.ones((4, 4))).astype(np.uint8)
+    Image.fromarray(strip).save(workplace / "strip.png")
     _write_houses(workplace)
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```(\w+)\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
