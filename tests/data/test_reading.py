@@ -189,8 +189,8 @@ def test_pictures_need_a_size_and_rows_no_255():
 
 
 def test_augmentation_moves_train_and_repeats_with_its_seed_state():
-    augment = augmenter(Augment(shift=0.4))
-    assert augmenter(Augment()) is None
+    augment = augmenter(Augment(shift=0.4), (8, 8))
+    assert augmenter(Augment(), (8, 8)) is None
     pipeline = Pipeline(load("digits").dev, Preprocessing(1, size=(8, 8), scale="unit"))
     moved = pipeline.batches(64, augment=augment)
     states = [variable for variable in augment.variables if "seed_generator_state" in variable.path]
