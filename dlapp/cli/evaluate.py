@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+_SHOWN = 20  # of more classes than a matrix has
+
 
 class Split(StrEnum):
     """Which examples."""
@@ -99,13 +101,23 @@ def _print_classes(scores: dict) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    rows = scores["per_class"]
+    many = "confusion_matrix" not in scores
+    if many:
+        print(f"the {_SHOWN} of {len(rows):,} classes with the lowest F1 (--json has all):")
+        rows = sorted((row for row in rows if row["examples"]), key=lambda row: row["f1"])[:_SHOWN]
     table = Table()
     for column in ("class", "examples", "precision", "recall", "F1"):
         table.add_column(column, justify="left" if column == "class" else "right")
-    for row in scores["per_class"]:
+    for row in rows:
         figures = (f"{row[key]:.4f}" for key in ("precision", "recall", "f1"))
         table.add_row(escape(row["label"]), f"{row['examples']:,}", *figures)
     rich.print(table)
+    if many:
+        print("most often mistaken:")
+        for pair in scores["confused"][:_SHOWN]:
+            print(f"  {pair['true']} for {pair['predicted']}: {pair['count']:,} ({100 * pair['share']:.0f} %)")
+        return
     print("confusion matrix, a row a true class:")
     width = max(len(str(count)) for row in scores["confusion_matrix"] for count in row)
     for row in scores["confusion_matrix"]:

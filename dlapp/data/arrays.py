@@ -1,6 +1,7 @@
 """What array sources have in common: checks, classes and a hash."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -101,7 +102,8 @@ def _check_names(where: str, names: Sequence[object], values: np.ndarray) -> tup
     if not isinstance(names, list | tuple):
         raise SourceError(f"the class names of {where} must be a list of names; got {names!r}.")
     labels = tuple(_decode(where, name) for name in names)
-    twice = next((label for label in labels if labels.count(label) > 1), None)
+    times = Counter(labels)
+    twice = next((label for label in labels if times[label] > 1), None)
     if twice is not None:
         raise SourceError(f"the class names of {where} must differ; {twice!r} stands there twice.")
     if values.dtype.kind not in "iu" or values.min() < 0 or values.max() >= len(labels):

@@ -128,6 +128,11 @@ def _line(verdict: str, text: str, details: Sequence[str] = ()) -> dict[str, Any
     return {"verdict": verdict, "text": text, "details": list(details)}
 
 
+def _first(names: Sequence[str], shown: int = 5) -> str:
+    more = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {more:,} more" if more > 0 else "")
+
+
 def _count(things: Sequence[Any], noun: str) -> str:
     return f"{len(things):,} {_agree(things, noun, noun + 's')}"
 
@@ -153,20 +158,21 @@ def _judge_balance(classes: Mapping[str, Mapping[str, int]], parts: Mapping[str,
     for name in parts:
         absent = [label for label, counts in classes.items() if not counts[name]]
         if absent:
-            lines.append(_line("note", f"{name} has no example of {', '.join(absent[:5])}"))
+            lines.append(_line("note", f"{name} has no example of {_first(absent)}"))
     if len(parts) == 1:
         rare = [f"{label} {total}" for label, total in totals.items() if total < _LEAST]
         if rare:
-            text = f"splits cannot be drawn: a class needs {_LEAST} examples, one for each; there are {', '.join(rare)}"
+            told = _first(rare, _SHOWN)
+            text = f"splits cannot be drawn: a class needs {_LEAST} examples, one for each; there are {told}"
             lines.append(_line("problem", text))
     few = [label for label, total in totals.items() if _LEAST <= total < _FEW]
     if few:
-        lines.append(_line("note", f"fewer than {_FEW} examples of {', '.join(few[:5])}"))
+        lines.append(_line("note", f"fewer than {_FEW} examples of {_first(few)}"))
     least, most = min(totals, key=lambda k: totals[k]), max(totals, key=lambda k: totals[k])
     ratio = totals[most] / max(totals[least], 1)
-    told = f"{len(classes)} classes, from {totals[least]:,} examples ({least}) to {totals[most]:,} ({most})"
+    told = f"{len(classes):,} classes, from {totals[least]:,} examples ({least}) to {totals[most]:,} ({most})"
     if ratio == 1:
-        told = f"{len(classes)} classes of {totals[least]:,} examples each"
+        told = f"{len(classes):,} classes of {totals[least]:,} examples each"
     if ratio >= _UNBALANCED:
         lines.append(_line("note", f"{told}: unbalanced, consider training.class_weights=balanced"))
     else:

@@ -21,6 +21,7 @@ SPLIT_NAMES = {  # as people call them
     "test": "test",
     "testing": "test",
 }
+_NAMED = 20  # classes in an error
 _TOLD = 6  # columns of a row, in words
 
 
@@ -223,10 +224,12 @@ def with_labels(examples: Examples, found: Sequence[str], wanted: Sequence[str],
     Raises:
         SourceError: ``source`` has a class that is not among ``wanted``.
     """
-    unknown = [label for label in found if label not in wanted]
+    places = {label: place for place, label in enumerate(wanted)}
+    unknown = [label for label in found if label not in places]
     if unknown:
-        raise SourceError(f"{source} has the class {unknown[0]!r}; the model knows {', '.join(map(str, wanted))}.")
-    order = np.array([list(wanted).index(label) for label in found], np.int32)
+        known = ", ".join(wanted[:_NAMED]) + (f" and {len(wanted) - _NAMED:,} more" if len(wanted) > _NAMED else "")
+        raise SourceError(f"{source} has the class {unknown[0]!r}; the model knows {known}.")
+    order = np.array([places[label] for label in found], np.int32)
     return dataclasses.replace(examples, targets=order[examples.targets])
 
 

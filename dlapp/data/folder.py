@@ -92,8 +92,9 @@ def read_headers(
     digest = hashlib.sha256()
     unreadable: list[str] = []
     listed: dict[str, tuple[list[Path], list[int], list[pictures.Header]]] = {split: ([], [], []) for split in by_split}
+    places = {label: place for place, label in enumerate(labels)}
     every = [
-        (split, labels.index(label), path)
+        (split, places[label], path)
         for split, classes in by_split.items()
         for label, files in classes.items()
         for path in files

@@ -1,5 +1,6 @@
 """How good a classifier's answers are."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,7 +8,11 @@ import numpy as np
 from scipy.stats import binomtest
 from sklearn import metrics
 
+from dlapp.evaluation.segments import confused_pairs
+
 THRESHOLD = 0.5
+_MOST_IN_MATRIX = 100  # classes
+_CONFUSED = 1000  # pairs of classes
 
 
 def score(targets: np.ndarray, probabilities: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
@@ -21,9 +26,10 @@ def score(targets: np.ndarray, probabilities: np.ndarray, labels: Sequence[str])
     Returns:
         ``examples``, ``loss`` (cross-entropy in nats, without regularization), ``accuracy`` with its
         95 % Wilson interval, ``f1_macro`` over the classes that occur or are predicted, ``per_class``
-        precision, recall and F1, and ``confusion_matrix`` (rows are true, columns predicted). With
-        two classes also the ``threshold`` on the probability of the second, and ``roc_auc`` where
-        both occur.
+        precision, recall and F1, and ``confusion_matrix`` (rows are true, columns predicted). For more than
+        100 classes there is no matrix, which would be nearly all zeros, but ``confused``: the 1,000 pairs of
+        classes that are mistaken most often. With two classes also the ``threshold`` on the probability of
+        the second, and ``roc_auc`` where both occur.
 
     Raises:
         ValueError: shapes do not fit, or a probability is NaN.
@@ -59,8 +65,12 @@ def score(targets: np.ndarray, probabilities: np.ndarray, labels: Sequence[str])
             }
             for k, label in enumerate(labels)
         ],
-        "confusion_matrix": metrics.confusion_matrix(targets, predicted, labels=every).tolist(),
     }
+    if len(labels) <= _MOST_IN_MATRIX:
+        scores["confusion_matrix"] = metrics.confusion_matrix(targets, predicted, labels=every).tolist()
+    else:
+        pairs = confused_pairs(targets, predicted, labels)[:_CONFUSED]
+        scores["confused"] = [dataclasses.asdict(pair) for pair in pairs]
     if len(labels) == 2:
         scores["threshold"] = THRESHOLD
         if len(np.unique(targets)) == 2:

@@ -84,18 +84,20 @@ def by_quantile(values: np.ndarray, bins: int = 4) -> np.ndarray:
     return labels.astype(str)
 
 
-def confused_pairs(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> tuple[ConfusedPair, ...]:
-    """Pairs of classes that are mistaken, most frequent first; rows of ``matrix`` are true."""
-    counts = np.array(matrix)
-    np.fill_diagonal(mistakes := counts.copy(), 0)
+def confused_pairs(targets: np.ndarray, predicted: np.ndarray, labels: Sequence[str]) -> tuple[ConfusedPair, ...]:
+    """Pairs of classes that are mistaken, most frequent first.
+
+    Args:
+        targets, predicted: (n,) indices into ``labels``.
+        labels: the classes, of which there may be thousands.
+    """
+    wrong = targets != predicted
+    mistaken = np.column_stack([targets[wrong], predicted[wrong]]).astype(np.int64)
+    cells, counts = np.unique(mistaken, axis=0, return_counts=True)
+    totals = np.bincount(targets, minlength=len(labels))
     pairs = [
-        ConfusedPair(
-            labels[true],
-            labels[predicted],
-            int(counts[true, predicted]),
-            float(counts[true, predicted] / counts[true].sum()),
-        )
-        for true, predicted in np.argwhere(mistakes).tolist()
+        ConfusedPair(labels[true], labels[answer], int(count), float(count / totals[true]))
+        for (true, answer), count in zip(cells.tolist(), counts.tolist(), strict=True)
     ]
     return tuple(sorted(pairs, key=lambda pair: (-pair.count, -pair.share)))
 

@@ -20,6 +20,7 @@ from dlapp.reporting import plots
 from dlapp.reporting.explanation import overlay
 
 _SHOWN = 256  # pixels of a side of a picture on the page
+_ROWS = 30  # of more classes than a matrix has
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +53,11 @@ class Mistake:
         if self.picture is None or self.heat is None:
             return ""
         return _data_uri(overlay(shrink(self.picture, _SHOWN), self.heat))
+
+
+def _worst_classes(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Of too many to be read, those with the lowest F1, worst first."""
+    return sorted((row for row in rows if row["examples"]), key=lambda row: row["f1"])[:_ROWS]
 
 
 def _data_uri(picture: np.ndarray) -> str:
@@ -99,6 +105,7 @@ def write_report(
         lstrip_blocks=True,
     )
     classes = metrics["task"] == "classification"
+    many = classes and "confusion_matrix" not in metrics["test"]
     page = environment.get_template("report.html.jinja").render(
         title=title,
         recipe=recipe,
@@ -114,7 +121,10 @@ def write_report(
         mistakes=mistakes,
         wrong=round((1 - metrics["test"]["accuracy"]) * metrics["test"]["examples"]) if classes else None,
         curves=plots.curves(history, "accuracy" if classes else "r2"),
-        confusion=plots.confusion(metrics["test"]["confusion_matrix"], labels) if classes else None,
+        confusion=plots.confusion(metrics["test"]["confusion_matrix"], labels) if classes and not many else None,
+        many=many,
+        rows=_worst_classes(metrics["test"]["per_class"]) if many else metrics["test"].get("per_class"),
+        confused=metrics["test"]["confused"][:_ROWS] if many else None,
         scatter=None if classes else plots.scatter(test[0], test[1][:, 0], target),
         augmented=[[(_data_uri(shrink(picture, _SHOWN)), label) for picture, label in row] for row in augmented],
         diagnosis=diagnosis,

@@ -7,7 +7,7 @@ import numpy as np
 
 from dlapp.data.auditing import judge_repeats
 from dlapp.data.duplicates import find_repeats
-from dlapp.evaluation import score
+from dlapp.evaluation.classification import predict_classes
 from dlapp.evaluation.label_errors import out_of_fold, suspicious_labels
 from dlapp.evaluation.segments import by_quantile, confused_pairs, worst_segments
 from dlapp.training.measured import Measured
@@ -20,8 +20,8 @@ def analyse_errors(measured: Measured) -> dict[str, Any]:
     data, dev = measured.data, measured.data.dev
     confused = ()
     if data.labels:
-        matrix = score(dev.targets, measured.answers["dev"], data.labels)["confusion_matrix"]
-        confused = confused_pairs(matrix, data.labels)[:_SHOWN]
+        predicted = predict_classes(measured.answers["dev"])
+        confused = confused_pairs(dev.targets, predicted, data.labels)[:_SHOWN]
     segments = worst_segments(measured.errors["dev"], _segments(measured))
     groups = find_repeats(
         {name: found.hashes for name, found in measured.audited.items()},

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dlapp.cli.evaluate import _print_classes
 from dlapp.errors import TrainingDiverged
+from dlapp.evaluation import score
 from dlapp.recipe import Recipe
 from dlapp.training.callbacks import History
 
@@ -292,3 +294,13 @@ def test_an_unknown_model_suggests_the_nearest(dlapp, copy_of_trained):
     status, _, err = dlapp("evaluate", "stripe")
     assert status == 2
     assert "unknown model 'stripe'. Did you mean stripes?" in err
+
+
+def test_evaluate_names_the_worst_of_thousands_of_classes(capsys):
+    targets = np.arange(4000) % 2000
+    predicted = np.where(targets % 100 == 99, targets - 1, targets)
+    _print_classes(score(targets, np.eye(2000)[predicted], [f"class {k}" for k in range(2000)]))
+    out = capsys.readouterr().out
+    assert len(out.splitlines()) < 60
+    assert "the 20 of 2,000 classes with the lowest F1 (--json has all):" in out
+    assert "  class 99 for class 98: 2 (100 %)" in out

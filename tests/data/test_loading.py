@@ -317,6 +317,9 @@ def test_labels_of_another_source_are_found_by_name(tmp_path):
     assert [("a", "b", "c")[k] for k in moved.targets] == [data.labels[k] for k in data.train.targets]
     with pytest.raises(SourceError, match="has the class 'c'; the model knows a, b"):
         with_labels(data.train, data.labels, ("a", "b"), source="a")
+    many = [f"class {k}" for k in range(2000)]
+    with pytest.raises(SourceError, match=r"the model knows class 0, .*, class 19 and 1,980 more"):
+        with_labels(data.train, data.labels, many, source="a")
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,23 @@ def test_a_class_that_neither_occurs_nor_is_predicted():
     assert scores["confusion_matrix"] == [[2, 1, 0], [1, 1, 0], [0, 0, 0]]
 
 
+@pytest.mark.parametrize("classes", [100, 101])
+def test_of_many_classes_the_mistakes_are_listed_instead_of_a_matrix(classes):
+    targets = np.arange(2 * classes) % classes
+    predicted = targets.copy()
+    predicted[[0, classes]] = 7  # both of class 0
+    predicted[1] = 9  # one of the two of class 1
+    scores = score(targets, np.eye(classes)[predicted], [f"class {k}" for k in range(classes)])
+    assert len(scores["per_class"]) == classes
+    assert ("confusion_matrix" in scores) == (classes == 100)
+    assert ("confused" in scores) == (classes == 101)
+    if classes == 101:
+        assert scores["confused"] == [
+            {"true": "class 0", "predicted": "class 7", "count": 2, "share": 1.0},
+            {"true": "class 1", "predicted": "class 9", "count": 1, "share": 0.5},
+        ]
+
+
 def test_one_of_two_classes_absent_has_no_roc_auc():
     scores = score(np.array([1, 1]), np.array([[0.2, 0.8], [0.7, 0.3]]), ["no", "yes"])
     assert "roc_auc" not in scores

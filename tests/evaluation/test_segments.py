@@ -125,11 +125,12 @@ def test_ranges_of_large_numbers_that_lie_close_together_keep_their_names_apart(
 
 
 def test_confused_pairs():
-    matrix = [[50, 3, 0], [8, 20, 2], [0, 3, 7]]
-    assert confused_pairs(matrix, ["cat", "dog", "owl"]) == (
+    matrix = np.array([[50, 3, 0], [8, 20, 2], [0, 3, 7]])
+    targets, predicted = np.repeat(np.argwhere(matrix >= 0), matrix.ravel(), axis=0).T
+    assert confused_pairs(targets, predicted, ["cat", "dog", "owl"]) == (
         ConfusedPair("dog", "cat", 8, 8 / 30),
         ConfusedPair("owl", "dog", 3, 3 / 10),
         ConfusedPair("cat", "dog", 3, 3 / 53),
         ConfusedPair("dog", "owl", 2, 2 / 30),
     )
-    assert confused_pairs([[4, 0], [0, 0]], ["cat", "dog"]) == ()
+    assert confused_pairs(np.zeros(4, np.int32), np.zeros(4, np.int64), ["cat", "dog"]) == ()

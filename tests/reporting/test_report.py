@@ -199,6 +199,17 @@ def test_any_number_of_classes_and_epochs(tmp_path, labels, epochs):
     assert all(label in rows for label in labels)
 
 
+def test_thousands_of_classes_stay_readable(tmp_path):
+    labels = tuple(f"class {k}" for k in range(2000))
+    text = write(tmp_path / "report.html", labels, examples=4000)
+    page = Page(text)
+    assert len(text) < 200_000
+    assert len(page.all("svg")) == 1, "curves, and no matrix"
+    confused = page.text.partition("Confusion on test")[2].partition("Classes on test")[0]
+    assert len(re.findall(r"class \d+\s*class \d+\s*2\s*100 %", confused)) == 30
+    assert "The 30 of 2,000 classes with the lowest F1" in page.text
+
+
 def test_numbers_are_those_of_the_metrics(tmp_path):
     page = Page(write(tmp_path / "report.html", right=0.8))
     wrong = int(re.search(r"(\d+)mistakes in 200 test examples", page.text)[1])
