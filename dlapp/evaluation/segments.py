@@ -96,8 +96,8 @@ def confused_pairs(targets: np.ndarray, predicted: np.ndarray, labels: Sequence[
     cells, counts = np.unique(mistaken, axis=0, return_counts=True)
     totals = np.bincount(targets, minlength=len(labels))
     pairs = [
-        ConfusedPair(labels[true], labels[answer], int(count), float(count / totals[true]))
-        for (true, answer), count in zip(cells.tolist(), counts.tolist(), strict=True)
+        ConfusedPair(labels[int(cell[0])], labels[int(cell[1])], int(count), float(count / totals[cell[0]]))
+        for cell, count in zip(cells, counts, strict=True)
     ]
     return tuple(sorted(pairs, key=lambda pair: (-pair.count, -pair.share)))
 
