@@ -9,7 +9,18 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.benchmarks import architectures, checking, commands, latency, reading, sliding, tables, training, transfer
+from tests.benchmarks import (
+    architectures,
+    checking,
+    commands,
+    latency,
+    memory,
+    reading,
+    sliding,
+    tables,
+    training,
+    transfer,
+)
 
 BENCHMARKS: dict[str, Callable[[Path], None]] = {
     "commands": commands.run,
@@ -21,6 +32,7 @@ BENCHMARKS: dict[str, Callable[[Path], None]] = {
     "sliding": sliding.run,
     "architectures": architectures.run,
     "latency": latency.run,
+    "memory": memory.run,
 }
 
 
