@@ -23,7 +23,8 @@ def replace_head(
     The last dense layer goes, with the dropout before it; a network without one, which ends in feature
     maps, gets global average pooling. Frozen layers compute what they do in inference: batch normalization
     uses its moving averages and leaves them alone, and dropout layers are left out, so that features do not
-    change while the new layer is trained.
+    change while the new layer is trained. Regularizers of these layers are left out too: a penalty on weights
+    that were trained before says nothing of the new task.
 
     Args:
         model: a trained functional classifier, or one built with ``include_top=False``. It is copied.
@@ -49,7 +50,7 @@ def replace_head(
         raise ValueError(f"dropout must be at least 0 and less than 1, the fraction that is dropped; got {dropout}.")
     before, _ = _find_head(model)
     trained = keras.Model(model.input, before, name=model.name)
-    features = keras.models.clone_model(trained, call_function=_without_dropout)
+    features = keras.models.clone_model(trained, clone_function=_without_regularizer, call_function=_without_dropout)
     features.set_weights(
         [weight for layer in features.layers for weight in trained.get_layer(layer.name).get_weights()]
     )
@@ -68,6 +69,15 @@ def replace_head(
     return keras.Model(features.input, outputs, name=model.name)
 
 
+def frozen_layers(model: keras.Model) -> list[keras.Layer]:
+    """The layers that :func:`unfreeze` counts, in order: frozen, with weights of their own, no normalization."""
+    return [
+        layer
+        for layer in model.layers
+        if layer.weights and not layer.trainable and not isinstance(layer, layers.BatchNormalization)
+    ]
+
+
 def unfreeze(model: keras.Model, count: int | Literal["all"]) -> list[str]:
     """Makes the last layers before the head trainable again, for fine-tuning with a low learning rate.
 
@@ -84,11 +94,7 @@ def unfreeze(model: keras.Model, count: int | Literal["all"]) -> list[str]:
     Raises:
         ValueError: ``count`` is not positive, or more than there are.
     """
-    frozen = [
-        layer
-        for layer in model.layers
-        if layer.weights and not layer.trainable and not isinstance(layer, layers.BatchNormalization)
-    ]
+    frozen = frozen_layers(model)
     if count != "all" and not 1 <= count <= len(frozen):
         raise ValueError(
             f"{model.name} has {len(frozen)} frozen layers that can be trained; got {count}. Or say 'all'."
@@ -134,6 +140,11 @@ def _step_back(tensor: Any, passed: list[Any]) -> Any:
     layer, node, _ = tensor._keras_history
     passed.append(layer)
     return layer._inbound_nodes[node].input_tensors[0]
+
+
+def _without_regularizer(layer: Any) -> Any:
+    config = layer.get_config()
+    return type(layer).from_config({key: None if key.endswith("_regularizer") else config[key] for key in config})
 
 
 def _without_dropout(layer: Any, *args: Any, **kwargs: Any) -> Any:

@@ -7,7 +7,7 @@ import keras
 
 from dlapp.architectures import builder
 from dlapp.architectures.heads import gives_logits
-from dlapp.architectures.transfer import replace_head
+from dlapp.architectures.transfer import frozen_layers, replace_head
 from dlapp.errors import RecipeError, UnknownName
 from dlapp.recipe import OPTIMIZERS, Recipe, Training
 from dlapp.training.schedules import learning_rate
@@ -89,7 +89,7 @@ def rebuild(recipe: Recipe, base: keras.Model, classes: int) -> keras.Model:
     if not isinstance(training.dropout, float | int):
         raise RecipeError("a transfer has one layer to drop before: training.dropout must be one number.")
     try:
-        return replace_head(
+        model = replace_head(
             base,
             classes or 1,
             classifier_activation="softmax" if classes else None,
@@ -98,6 +98,14 @@ def rebuild(recipe: Recipe, base: keras.Model, classes: int) -> keras.Model:
         )
     except ValueError as error:
         raise RecipeError(f"{base.name} cannot get a new last layer: {error}") from error
+    count = recipe.transfer.unfreeze if recipe.transfer is not None else 0
+    possible = len(frozen_layers(model))
+    if count != "all" and count > possible:
+        raise RecipeError(
+            f'transfer.unfreeze must be at most {possible}, the layers of {base.name} that can be trained, or "all"; '
+            f"got {count}."
+        )
+    return model
 
 
 def _regularizer(training: Training) -> keras.Regularizer | None:

@@ -14,7 +14,6 @@ from dlapp import signature as signatures
 from dlapp.architectures.transfer import split_head, unfreeze
 from dlapp.data import Examples
 from dlapp.data.pipelines import Pipeline, cache_limit, naming_unreadable
-from dlapp.errors import RecipeError
 from dlapp.recipe import Augment
 from dlapp.training.preparing import Run
 
@@ -40,8 +39,6 @@ def fit_stages(run: Run, fit: FitStage, tell: Tell, scratch: Path | None = None)
     Returns:
         The lowest loss on dev.
 
-    Raises:
-        RecipeError: there are fewer layers than are to be unfrozen.
     """
     transfer = run.recipe.transfer
     assert transfer is not None
@@ -50,10 +47,7 @@ def fit_stages(run: Run, fit: FitStage, tell: Tell, scratch: Path | None = None)
     if not transfer.unfreeze:
         return best
     kept = run.model.get_weights()
-    try:
-        names = unfreeze(run.model, transfer.unfreeze)
-    except ValueError as error:
-        raise RecipeError(f"transfer.unfreeze: {error}") from error
+    names = unfreeze(run.model, transfer.unfreeze)
     tell(f"Fine-tuning {len(names)} more layers, from {names[0]} on, learning rate {transfer.learning_rate:g}")
     training = run.recipe.training.model_copy(
         update={"epochs": transfer.epochs, "learning_rate": transfer.learning_rate}

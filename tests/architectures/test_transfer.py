@@ -70,6 +70,14 @@ def test_frozen_layers_do_in_training_what_they_do_in_inference():
         np.testing.assert_array_equal(before, after)
 
 
+def test_a_penalty_of_the_first_training_is_none_of_the_second():
+    model = lenet5((16, 16, 1), kernel_regularizer=keras.regularizers.L2(1.0))
+    found = replace_head(model, 3)
+    unfreeze(found, "all")
+    assert not found.losses
+    assert model.losses
+
+
 def test_the_model_it_came_from_stays_as_it_was():
     model = small()
     weights, trainable = model.get_weights(), [weight.path for weight in model.trainable_weights]
