@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from dlapp import signature as signatures
 from dlapp.architectures.transfer import split_head, unfreeze
@@ -76,10 +78,7 @@ def _head_stage(run: Run, tell: Tell, scratch: Path | None) -> Iterator[Run]:
         if size > cache_limit():
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=scratch, prefix="features-")))
         started = time.perf_counter()
-        cached = {
-            name: _compute(features, part, run.preprocessing, folder and folder / f"{name}.npy")
-            for name, part in splits.items()
-        }
+        cached = dict(_compute(features, splits, run.preprocessing, folder))
         where = "on disk" if folder else "in memory"
         tell(
             f"features cached {where}: {count:,} x {features.output_shape[-1]:,} numbers, {size / 1e6:,.1f} MB, "
@@ -90,16 +89,21 @@ def _head_stage(run: Run, tell: Tell, scratch: Path | None) -> Iterator[Run]:
 
 
 def _compute(
-    features: keras.Model, examples: Examples, preprocessing: signatures.Preprocessing, file: Path | None
-) -> Examples:
-    """Examples whose inputs are features: (n, d) float32, in memory or in a file."""
-    shape = (len(examples), features.output_shape[-1])
-    found = np.empty(shape, np.float32)
-    if file is not None:
-        found = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
-    filled = 0
-    with naming_unreadable(examples):
-        for pictures, _ in Pipeline(examples, preprocessing, cache_bytes=0).batches(_BATCH):
-            found[filled : filled + len(pictures)] = features.predict_on_batch(pictures)
-            filled += len(pictures)
-    return Examples(inputs=found, targets=examples.targets, channels=0)
+    features: keras.Model, splits: dict[str, Examples], preprocessing: signatures.Preprocessing, folder: Path | None
+) -> Iterator[tuple[str, Examples]]:
+    """The splits by name, with features for inputs: (n, d) float32, in memory or in files of that folder."""
+    # traced once, for batches of any length; predict would trace again for the last one of each split
+    compute = tf.function(
+        functools.partial(features, training=False), input_signature=[tf.TensorSpec(features.input_shape)]
+    )
+    for name, examples in splits.items():
+        shape = (len(examples), features.output_shape[-1])
+        found = np.empty(shape, np.float32)
+        if folder is not None:
+            found = np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=np.float32, shape=shape)
+        filled = 0
+        with naming_unreadable(examples):
+            for pictures, _ in Pipeline(examples, preprocessing, cache_bytes=0).batches(_BATCH):
+                found[filled : filled + len(pictures)] = compute(pictures)
+                filled += len(pictures)
+        yield name, Examples(inputs=found, targets=examples.targets, channels=0)
