@@ -12,6 +12,7 @@ from dlapp.errors import UnknownName
 
 if TYPE_CHECKING:
     from dlapp.architectures.alex_net import alexnet as alexnet
+    from dlapp.architectures.applications import imagenet_labels as imagenet_labels
     from dlapp.architectures.applications import pretrained as pretrained
     from dlapp.architectures.dense import deep_network as deep_network
     from dlapp.architectures.dense import linear_unit as linear_unit
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from dlapp.architectures.resnet import resnet152 as resnet152
     from dlapp.architectures.sliding import fully_convolutional as fully_convolutional
     from dlapp.architectures.transfer import replace_head as replace_head
+    from dlapp.architectures.transfer import unfreeze as unfreeze
     from dlapp.architectures.vgg import vgg11 as vgg11
     from dlapp.architectures.vgg import vgg13 as vgg13
     from dlapp.architectures.vgg import vgg16 as vgg16
@@ -148,7 +150,13 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 # functions that give or change a trained model: the file that each stands in, never of the same name, since the
 # import of the file would take the function's place
-_FUNCTIONS = {"replace_head": "transfer", "fully_convolutional": "sliding", "pretrained": "applications"}
+_FUNCTIONS = {
+    "fully_convolutional": "sliding",
+    "imagenet_labels": "applications",
+    "pretrained": "applications",
+    "replace_head": "transfer",
+    "unfreeze": "transfer",
+}
 
 
 def builder(name: str) -> Callable[..., Any]:

@@ -48,7 +48,8 @@ def alexnet(
             one half of the maps; 1 as it is taught.
         initialization: ``"paper"`` draws kernels from a normal distribution with a deviation of 0.01 and
             begins with biases of 1 in the second, fourth and fifth convolution and the hidden layers;
-            ``"he"`` draws those of He et al. (2015), https://arxiv.org/abs/1502.01852, with biases of 0.
+            ``"he"`` draws those of He et al. (2015), https://arxiv.org/abs/1502.01852, with biases of 0. Both draw
+            the classifier's with a deviation of 0.01.
         kernel_regularizer: of every kernel; the paper's weight decay of 0.0005 is ``keras.regularizers.L2(0.00025)``.
         dropout: fraction of the units dropped behind each hidden layer.
 
@@ -65,8 +66,8 @@ def alexnet(
         to 255 and its long training; from values of up to 1 it hardly learns, so that the default is He's.
     """
     check_classes(classes)
-    if groups < 1 or 96 % groups:
-        raise ValueError(f"groups must divide the 96 maps of conv1, as 1 and 2 do; got {groups}.")
+    if groups < 1 or 32 % groups:  # that divide 96, 256 and 384
+        raise ValueError(f"groups must be a power of two up to 32, to divide the maps of every layer; got {groups}.")
     if initialization not in _INITIALIZATIONS:
         raise ValueError(f"initialization must be 'he' or 'paper'; got {initialization!r}.")
     kernel, bias = _INITIALIZATIONS[initialization]

@@ -6,6 +6,7 @@ Keras has such weights of VGG-16, VGG-19 and ResNet-50, 101 and 152. It has none
 import contextlib
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ APPLICATIONS = {
 _MEAN = (123.68, 116.779, 103.939)  # red, green and blue of ImageNet, which these networks subtract
 IMAGENET_SIZE = (224, 224)
 _CLASSES = 1000
+_LEAST_SIDE = 32  # pixels; Keras builds nothing smaller
 
 
 class Pretrained(NamedTuple):
@@ -59,11 +61,11 @@ def pretrained(
         include_top: False ends with feature maps, for :func:`replace_head`.
         classes: of the top: those of the weights.
         classifier_activation: of the top.
-        size: height and width of the pictures; with the top of a VGG always 224 x 224.
+        size: height and width of the pictures, at least 32; with the top of ImageNet's weights 224 x 224.
 
     Raises:
         DlappError: Keras has no such weights, or they could not be downloaded.
-        ValueError: ``classes`` are not those of ``weights``.
+        ValueError: ``classes`` or ``size`` are not those of ``weights``, or ``size`` is too small.
     """
     if name not in APPLICATIONS:
         raise DlappError(
@@ -74,6 +76,16 @@ def pretrained(
         raise ValueError(
             f"the weights of ImageNet know {_CLASSES} classes; got classes={classes}. Leave classes out, or take "
             "include_top=False and replace_head(model, classes)."
+        )
+    if min(size) < _LEAST_SIDE:
+        raise ValueError(
+            f"size must be at least {_LEAST_SIDE} x {_LEAST_SIDE} for {name}; got {size[0]} x {size[1]}. Resize the "
+            "pictures (preprocessing.size)."
+        )
+    if weights == "imagenet" and include_top and size != IMAGENET_SIZE:
+        raise ValueError(
+            f"with its top, {name} takes ImageNet's 224 x 224; got {size[0]} x {size[1]}. Leave size out, or take "
+            "include_top=False."
         )
     shape = (*size, 3)
     top: dict[str, Any] = {}
@@ -122,12 +134,15 @@ def load_applications_weights(model: keras.Model, application: keras.Model) -> N
 def imagenet_labels() -> tuple[str, ...]:
     """The 1,000 classes of ImageNet in English, in the order of the outputs.
 
+    Two pairs of classes have one name, such as "crane": theirs are followed by the number of WordNet.
+
     Raises:
         DlappError: Keras could not download them.
     """
     with _downloading():
         ranked = keras.applications.imagenet_utils.decode_predictions(np.eye(_CLASSES), top=1)
-    return tuple(best[0][1] for best in ranked)
+    names = Counter(name for [(_, name, _)] in ranked)
+    return tuple(f"{name} ({synset})" if names[name] > 1 else name for [(synset, name, _)] in ranked)
 
 
 @contextlib.contextmanager

@@ -122,12 +122,13 @@ def inception_v1(
         return dense(x, classes, f"{prefix}classifier", classifier_activation)
 
     open_size = not (auxiliary and include_top)
-    try:
-        inputs, (x, *flattened) = feature_maps("inception_v1", input_shape, features, any_size=open_size)
-    except ValueError as error:
-        if open_size:
-            raise
-        raise ValueError(f"{error} Or leave the auxiliary classifiers out (auxiliary=False).") from error
+    inputs, (x, *flattened) = feature_maps(
+        "inception_v1",
+        input_shape,
+        features,
+        any_size=open_size,
+        remedy="" if open_size else "Or leave the auxiliary classifiers out (auxiliary=False).",
+    )
     if not include_top:
         return keras.Model(inputs, x, name="inception_v1")
     outputs = [classifier(layers.GlobalAveragePooling2D(name="pool5")(x), dropout, "")]

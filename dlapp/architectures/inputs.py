@@ -10,7 +10,7 @@ _LARGEST = 2**14  # pixels a side; no network here needs as many
 
 
 def feature_maps(
-    network: str, shape: Sequence[int | None], features: Callable[[Any], Any], *, any_size: bool
+    network: str, shape: Sequence[int | None], features: Callable[[Any], Any], *, any_size: bool, remedy: str = ""
 ) -> tuple[Any, Any]:
     """The input of a network, named ``input``, and what its convolutions and poolings make of it.
 
@@ -19,6 +19,7 @@ def feature_maps(
         shape: (height, width, channels).
         features: from the input tensor to one tensor or several; it must build on any height and width.
         any_size: whether height and width may be None; where dense layers follow, they may not.
+        remedy: a sentence on what else helps where pictures are too small or of no one size.
 
     Returns:
         The input tensor, and what ``features`` returned.
@@ -35,7 +36,7 @@ def feature_maps(
     if not any_size and None in shape:
         raise ValueError(
             f"{network} needs pictures of one size for its dense layers; got {shape}. Say which, or leave these layers "
-            "out (include_top=False)."
+            f"out (include_top=False).{remedy and f' {remedy}'}"
         )
     inputs = keras.Input(shape, name="input")
     try:
@@ -58,7 +59,7 @@ def feature_maps(
         given = " x ".join("any" if size is None else str(size) for size in shape[:2])
         raise ValueError(
             f"{network} needs pictures of at least {height} x {width}: {exhausted} leaves nothing of {given}. "
-            "Resize them (preprocessing.size)."
+            f"Resize them (preprocessing.size).{remedy and f' {remedy}'}"
         ) from error
 
 

@@ -127,7 +127,8 @@ def _basic(name: str, depth: int, blocks: Sequence[int]) -> Callable[..., keras.
 
         return _resnet(name, input_shape, features, classes, classifier_activation, include_top, kernel_regularizer)
 
-    return _named(build, name, f"{depth} layers with shortcuts, in blocks of two convolutions.", _IMAGENET)
+    what = f"{depth} layers with shortcuts, in blocks of two convolutions."
+    return _named(build, name, what, _IMAGENET.replace(_STRIDE, "\n"))
 
 
 def _bottleneck(name: str, depth: int, blocks: Sequence[int]) -> Callable[..., keras.Model]:
@@ -234,13 +235,14 @@ _ARGUMENTS = """
         zero_init_residual: gamma of the last normalization of each block begins at zero, and so each block as the
             identity.
         kernel_regularizer: of every kernel; the paper has ``keras.regularizers.L2(5e-5)``, its weight decay of 1e-4."""
+_STRIDE = """
+        strided: the number of the convolution in a block that has the stride of a stage: 1, the first 1 x 1, as
+            published and in keras.applications; or 2, the 3 x 3, which skips no pixel and is known as version 1.5.
+"""
 _IMAGENET = f"""    A convolution (7 x 7, stride 2) and pooling; four stages of residual blocks, from the second
     on each with half the height and width and twice the filters; the mean over all positions, and one dense
     layer. A shortcut is the identity, or a 1 x 1 convolution where the shape changes (option B of the paper).
-{_ARGUMENTS}
-        strided: (of bottlenecks) which convolution has the stride of a stage: 1, the first 1 x 1, as published and in
-            keras.applications; or 2, the 3 x 3, which skips no pixel and is known as version 1.5.
-
+{_ARGUMENTS}{_STRIDE}
     Returns:
         A model from (batch, height, width, channels) to (batch, classes); without the top to (batch, height / 32,
         width / 32, filters).
@@ -249,8 +251,9 @@ _IMAGENET = f"""    A convolution (7 x 7, stride 2) and pooling; four stages of 
         ValueError: these are no pictures, or an argument does not fit.
 
     Departures:
-        None known. The weights of keras.applications' ResNet50, 101 and 152 give the same outputs here (their
-        convolutions have biases, which the averages of the normalization take in); it has no other depth.
+        The paper subtracts the mean of the training pictures at every pixel; here the preprocessing scales. The
+        weights of keras.applications' ResNet50, 101 and 152 give the same outputs here (their convolutions have
+        biases, which the averages of the normalization take in); it has no other depth.
     """
 _SMALL = f"""    A convolution (3 x 3); three stages of residual blocks with 16, 32 and 64 filters, each but
     the first with half the height and width; the mean over all positions, and one dense layer (section 4.2).
@@ -266,7 +269,8 @@ _SMALL = f"""    A convolution (3 x 3); three stages of residual blocks with 16,
         ValueError: these are no pictures, or ``classes`` is less than 2.
 
     Departures:
-        None known; the paper does not say where the zeros stand, here they come last.
+        The paper subtracts the mean of the training pictures at every pixel; here the preprocessing scales. It does
+        not say where the zeros stand: here they come last.
     """
 
 resnet18 = _basic("resnet18", 18, (2, 2, 2, 2))

@@ -9,10 +9,18 @@ import math
 import keras
 from keras import layers
 
+from dlapp.architectures.custom_layers import LocalResponseNormalization
 from dlapp.architectures.heads import for_inference
 from dlapp.signature import Windows
 
 _STRIDED = (layers.Conv2D, layers.DepthwiseConv2D, layers.MaxPooling2D, layers.AveragePooling2D)
+_ELEMENTWISE = (layers.Activation, layers.ReLU, layers.LeakyReLU, layers.Dropout)
+_OVER_ALL = (keras.activations.softmax, keras.activations.log_softmax)
+# what does the same at every position of its maps, besides dense layers and global means, which are replaced
+_LOCAL = (
+    *(*_STRIDED, *_ELEMENTWISE, layers.ZeroPadding2D, layers.Add, layers.Concatenate),
+    *(layers.BatchNormalization, layers.Rescaling, layers.Softmax, LocalResponseNormalization),
+)
 
 
 def fully_convolutional(model: keras.Model, *, approximate: bool = False) -> keras.Model:
@@ -35,7 +43,7 @@ def fully_convolutional(model: keras.Model, *, approximate: bool = False) -> ker
 
     Raises:
         ValueError: the network pads and ``approximate`` is not asked for, takes pictures of no fixed size or
-            no pictures, or has a layer behind its feature maps that has no convolutional form.
+            no pictures, or has a layer that is not known to do the same at every position.
     """
     network = for_inference(model)
     shape = network.input.shape[1:]
@@ -93,30 +101,35 @@ def _kernel_sizes(network: keras.Model) -> dict[str, tuple[int, int]]:
     """Of every dense layer and global mean: how many positions it takes in.
 
     Raises:
-        ValueError: a layer with weights stands between the flattened maps and the first dense layer, or the network
-            ends in another kind of layer.
+        ValueError: a layer has no convolutional form, or the network has no dense layer.
     """
     flattened: dict[str, tuple[int, int]] = {}  # by the layer: the maps that its vectors were made of
     found = {}
     for layer in network.layers[1:]:
-        given = layer.input if not isinstance(layer.input, list) else layer.input[0]
-        before = given._keras_history.operation.name
+        given = keras.tree.flatten(layer.input)
+        before = [tensor._keras_history.operation.name for tensor in given]
+        positions = given[0].shape[1:3]
         if isinstance(layer, layers.Flatten):
-            flattened[layer.name] = (given.shape[1], given.shape[2])
+            flattened[layer.name] = positions
         elif isinstance(layer, layers.GlobalAveragePooling2D):
-            found[layer.name] = (given.shape[1], given.shape[2])
+            found[layer.name] = positions
         elif isinstance(layer, layers.Dense):
-            found[layer.name] = flattened.get(before, (1, 1))
-        elif before in flattened:
-            if layer.weights:
-                raise ValueError(
-                    f"{layer.name} ({type(layer).__name__}) of {network.name} stands between the flattened maps and a "
-                    "dense layer: it has no convolutional form."
-                )
-            flattened[layer.name] = flattened[before]
+            found[layer.name] = flattened.get(before[0], (1, 1))
+        elif before[0] in flattened and _is_elementwise(layer):
+            flattened[layer.name] = flattened[before[0]]
+        elif any(name in flattened for name in before) or not isinstance(layer, _LOCAL):
+            where = " behind the flattened maps" if any(name in flattened for name in before) else ""
+            raise ValueError(
+                f"{layer.name} ({type(layer).__name__}){where} of {network.name} has no convolutional form here. Cut "
+                "the windows out and classify each."
+            )
     if not found:
         raise ValueError(f"{network.name} has no dense layer: it is a map already, or no classifier.")
     return found
+
+
+def _is_elementwise(layer: keras.Layer) -> bool:
+    return isinstance(layer, _ELEMENTWISE) and getattr(layer, "activation", None) not in _OVER_ALL
 
 
 def _convolutional(layer: keras.Layer, sizes: dict[str, tuple[int, int]]) -> keras.Layer:

@@ -9,6 +9,8 @@ from typing import Any, Literal
 import keras
 from keras import layers
 
+_FINAL = (None, keras.activations.linear, keras.activations.softmax, keras.activations.sigmoid)  # of a last layer
+
 
 def replace_head(
     model: keras.Model,
@@ -20,11 +22,11 @@ def replace_head(
 ) -> keras.Model:
     """The network with a new last layer for other classes, everything before it frozen.
 
-    The last dense layer goes, with the dropout before it; a network without one, which ends in feature
-    maps, gets global average pooling. Frozen layers compute what they do in inference: batch normalization
-    uses its moving averages and leaves them alone, and dropout layers are left out, so that features do not
-    change while the new layer is trained. Regularizers of these layers are left out too: a penalty on weights
-    that were trained before says nothing of the new task.
+    The last dense layer goes, with the dropout before it, if it gives logits or probabilities; a network that ends
+    in feature maps gets global average pooling. Frozen layers compute what they do in inference: batch
+    normalization uses its moving averages and leaves them alone, and dropout layers are left out, so that features
+    do not change while the new layer is trained. Regularizers of these layers are left out too: a penalty on
+    weights that were trained before says nothing of the new task.
 
     Args:
         model: a trained functional classifier, or one built with ``include_top=False``. It is copied.
@@ -39,17 +41,26 @@ def replace_head(
         trainable. With d features it has (d + 1) x classes trainable parameters.
 
     Raises:
-        ValueError: an argument does not fit, or the network ends in neither features nor feature maps.
+        ValueError: an argument does not fit, the network ends in neither features nor feature maps, or it has a
+            layer that is random in training and no ``Dropout``.
     """
-    if classes < 1 or (classes == 1 and classifier_activation == "softmax"):
+    if classes < 1:
+        raise ValueError(f"classes must be at least 1, the outputs of the new layer; got {classes}.")
+    if classes == 1 and classifier_activation == "softmax":
         raise ValueError(
-            f"a softmax needs at least 2 classes; got {classes}. For a yes/no output use classes=1 with 'sigmoid', "
+            "a softmax needs at least 2 classes; got 1. For a yes/no output use classes=1 with 'sigmoid', "
             "for a number classifier_activation=None."
         )
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be at least 0 and less than 1, the fraction that is dropped; got {dropout}.")
     before, _ = _find_head(model)
     trained = keras.Model(model.input, before, name=model.name)
+    random = next((layer for layer in trained.layers if _is_random(layer)), None)
+    if random is not None:
+        raise ValueError(
+            f"{random.name} ({type(random).__name__}) of {model.name} gives other features in every epoch of training. "
+            "Start from a network without it."
+        )
     features = keras.models.clone_model(trained, clone_function=_without_regularizer, call_function=_without_dropout)
     features.set_weights(
         [weight for layer in features.layers for weight in trained.get_layer(layer.name).get_weights()]
@@ -60,7 +71,10 @@ def replace_head(
     if len(x.shape) == 4:
         x = layers.GlobalAveragePooling2D(name="head_pool")(x)
     if len(x.shape) != 2:
-        raise ValueError(f"{model.name} gives {tuple(x.shape[1:])} before its last layer; a new one needs a vector.")
+        raise ValueError(
+            f"{model.name} gives {tuple(x.shape[1:])} before its last layer; a new one needs a vector or feature maps. "
+            "Start from a network of pictures or rows."
+        )
     if dropout:
         x = layers.Dropout(dropout, name="head_dropout")(x)
     outputs = layers.Dense(
@@ -97,7 +111,8 @@ def unfreeze(model: keras.Model, count: int | Literal["all"]) -> list[str]:
     frozen = frozen_layers(model)
     if count != "all" and not 1 <= count <= len(frozen):
         raise ValueError(
-            f"{model.name} has {len(frozen)} frozen layers that can be trained; got {count}. Or say 'all'."
+            f"count must be from 1 to {len(frozen)}, the frozen layers of {model.name} that can be trained, or 'all'; "
+            f"got {count}."
         )
     chosen = frozen if count == "all" else frozen[-count:]
     for layer in chosen:
@@ -122,13 +137,15 @@ def split_head(model: keras.Model) -> tuple[keras.Model, keras.Model]:
 def _find_head(model: keras.Model) -> tuple[Any, list[Any]]:
     """What the head is given, and its layers in order: dropout, the last dense layer and its activation.
 
-    A network that ends in something else has no head.
+    A network that ends in something else has no head; a hidden layer, of another activation, is none.
     """
     tensor = model.outputs[0]
     head: list[Any] = []
     while isinstance(tensor._keras_history.operation, layers.Activation | layers.Softmax):
         tensor = _step_back(tensor, head)
     if not isinstance(tensor._keras_history.operation, layers.Dense):
+        return model.outputs[0], []
+    if any(getattr(layer, "activation", None) not in _FINAL for layer in (*head, tensor._keras_history.operation)):
         return model.outputs[0], []
     tensor = _step_back(tensor, head)
     while isinstance(tensor._keras_history.operation, layers.Dropout):
@@ -140,6 +157,12 @@ def _step_back(tensor: Any, passed: list[Any]) -> Any:
     layer, node, _ = tensor._keras_history
     passed.append(layer)
     return layer._inbound_nodes[node].input_tensors[0]
+
+
+def _is_random(layer: keras.Layer) -> bool:
+    """Whether it draws random numbers in training, and is not left out then."""
+    # variables are the weights, and the state of random generators
+    return len(layer.variables) > len(layer.weights) and not isinstance(layer, layers.Dropout)
 
 
 def _without_regularizer(layer: Any) -> Any:

@@ -101,11 +101,13 @@ def _print_classes(scores: dict) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from dlapp.evaluation import worst_classes
+
     rows = scores["per_class"]
     many = "confusion_matrix" not in scores
     if many:
         print(f"the {_SHOWN} of {len(rows):,} classes with the lowest F1 (--json has all):")
-        rows = sorted((row for row in rows if row["examples"]), key=lambda row: row["f1"])[:_SHOWN]
+        rows = worst_classes(rows)[:_SHOWN]
     table = Table()
     for column in ("class", "examples", "precision", "recall", "F1"):
         table.add_column(column, justify="left" if column == "class" else "right")

@@ -62,11 +62,13 @@ def export_folder(
     """Exports the model of a run, in the formats of ``to`` or else of its recipe.
 
     Raises:
-        DlappError: it cannot slide.
+        DlappError: it cannot slide, or ``approximate`` is given without ``sliding``.
     """
     from dlapp import exporting
     from dlapp.errors import DlappError
 
+    if approximate and not sliding:
+        raise DlappError("--approximate is for networks that slide: give --sliding with it, or leave it out.")
     formats = [part.strip() for part in to.split(",")] if to else list(folder.read_recipe().export.formats)
     signature = folder.read_signature()
     try:

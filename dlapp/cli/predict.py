@@ -2,9 +2,10 @@
 
 import argparse
 import importlib.util
+import shlex
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from dlapp.inference.bundle import Bundle
     from dlapp.inference.predicting import Prediction
     from dlapp.inference.sliding import Map
+
+Item = TypeVar("Item")
 
 HELP = "Predicts the class of pictures, or of the rows of a table; exit status 1 if some of them cannot be read."
 _NOTES = 5  # that are printed
@@ -28,13 +31,14 @@ def main(arguments: Sequence[str]) -> int:
     from dlapp.inference.predicting import expand, predict
 
     bundle = Bundle(find_bundle(options.bundle))
+    _check_fits(bundle, options)
     files = expand(options.inputs)
-    if options.slide or options.draw is not None or bundle.signature.windows is not None:
+    if bundle.signature.windows is not None:
         return _slide(bundle, files, options)
     answers: list[dict[str, Any]] = []
     notes: list[str] = []
     failed = 0
-    for prediction in _with_bar(predict(bundle, files, top=options.top), len(files)):
+    for prediction in _with_bar(predict(bundle, files, top=options.top or 1), len(files)):
         if options.json:
             answers.append(_as_dict(prediction))
         elif prediction.value is not None:
@@ -67,12 +71,35 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         help="pictures, folders of them or globs; .csv or .npy for a bundle of rows",
     )
-    parser.add_argument("--top", metavar="K", type=_positive, default=1, help="how many of the likeliest classes")
+    parser.add_argument("--top", metavar="K", type=_positive, help="how many of the likeliest classes; 1")
     parser.add_argument("--slide", action="store_true", help="draw what a sliding bundle finds over each picture")
     parser.add_argument("--draw", metavar="DIR", help="where to draw with --slide; slides/ where it is left out")
     parser.add_argument("--min-score", metavar="P", type=_share, help="of windows that --slide tells; 0.5")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     return parser
+
+
+def _check_fits(bundle: "Bundle", options: argparse.Namespace) -> None:
+    """Refuses options of sliding bundles with others, and the other way round.
+
+    Raises:
+        BundleError: an option is of the other kind.
+    """
+    from dlapp.errors import BundleError
+
+    if bundle.signature.windows is not None:
+        if options.top is not None:
+            raise BundleError(f"--top is for one answer a picture; {bundle.folder} slides. Leave it out.")
+        return
+    given = {"--slide": options.slide, "--draw": options.draw is not None, "--min-score": options.min_score is not None}
+    wrong = next((option for option, said in given.items() if said), None)
+    if wrong is None:
+        return
+    remedy = "Leave it out."
+    if bundle.signature.task == "classification" and bundle.signature.preprocessing.size is not None:
+        name = shlex.quote(bundle.signature.provenance.get("name", "MODEL"))
+        remedy = f"Export the model so that it slides: dlapp export {name} --sliding"
+    raise BundleError(f"{wrong} is for sliding bundles; {bundle.folder} gives one answer an input. {remedy}")
 
 
 def _positive(text: str) -> int:
@@ -97,24 +124,19 @@ def _slide(bundle: "Bundle", files: "Sequence[Path]", options: argparse.Namespac
 
     from dlapp import pictures
     from dlapp.cli.console import print_json
-    from dlapp.errors import BundleError, UnreadablePicture
+    from dlapp.errors import UnreadablePicture
     from dlapp.files import next_free, replacing
     from dlapp.inference import sliding
 
     windows = bundle.signature.windows
-    if windows is None:
-        name = bundle.signature.provenance.get("name", "MODEL")
-        raise BundleError(
-            f"{bundle.folder} gives one answer for a whole picture. Export the model so that it slides: "
-            f"dlapp export {name} --sliding"
-        )
+    assert windows is not None
     least = 0.5 if options.min_score is None else options.min_score
     folder = Path(options.draw or "slides") if options.slide or options.draw else None
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     answers: list[dict[str, Any]] = []
     failed = 0
-    for file in files:
+    for file in _with_bar(files, len(files)):
         try:
             picture = pictures.read(file, bundle.signature.preprocessing.channels)
             windows.check(*picture.shape[:2])
@@ -132,11 +154,12 @@ def _slide(bundle: "Bundle", files: "Sequence[Path]", options: argparse.Namespac
             with replacing(drawing) as beside:
                 page.save(beside)
             answer["drawing"] = str(drawing)
+        if not options.json:
+            _tell_windows(file, found, answer.get("drawing"))
+            continue
         answer["windows"] = [window._asdict() for window in found.best]
         answer["map"] = {"labels": found.labels.tolist(), "scores": found.scores.tolist()}
         answers.append(answer)
-        if not options.json:
-            _tell_windows(file, found, answer.get("drawing"))
     if options.json:
         shape = {"window": windows.size, "stride": windows.stride, "labels": bundle.signature.labels}
         print_json({"bundle": str(bundle.folder), **shape, "predictions": answers})
@@ -167,10 +190,10 @@ def _as_dict(prediction: "Prediction") -> dict[str, Any]:
     return {"input": prediction.input, **top[0], "top": top, **note}
 
 
-def _with_bar(predictions: "Iterator[Prediction]", total: int) -> "Iterable[Prediction]":
+def _with_bar(items: Iterable[Item], total: int) -> Iterable[Item]:
     if total < _MANY or not sys.stderr.isatty() or importlib.util.find_spec("rich") is None:
-        return predictions
+        return items
     import rich.progress
     from rich.console import Console
 
-    return rich.progress.track(predictions, "predicting", total=total, console=Console(stderr=True), transient=True)
+    return rich.progress.track(items, "predicting", total=total, console=Console(stderr=True), transient=True)

@@ -1,7 +1,7 @@
 """How good a classifier's answers are."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -83,6 +83,11 @@ def predict_classes(probabilities: np.ndarray) -> np.ndarray:
     if probabilities.shape[1] == 2:
         return (probabilities[:, 1] >= THRESHOLD).astype(np.int64)
     return probabilities.argmax(axis=1)
+
+
+def worst_classes(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The rows ``per_class`` of :func:`score` that have examples, those with the lowest F1 first."""
+    return sorted((row for row in rows if row["examples"]), key=lambda row: row["f1"])
 
 
 def worst_mistakes(targets: np.ndarray, probabilities: np.ndarray, count: int) -> np.ndarray:

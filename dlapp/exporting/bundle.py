@@ -63,7 +63,7 @@ def export(
         BundleError: the network has no such form.
         UnknownName: ``formats`` names something else, or nothing.
         AlreadyExists: ``folder`` is something else than a bundle.
-        ValueError: ``labels`` or ``samples`` do not fit the model.
+        ValueError: ``labels`` or ``samples`` do not fit the model, or it cannot slide.
     """
     model = for_inference(model)
     folder = Path(folder)
@@ -77,10 +77,10 @@ def export(
     if sliding:
         if target is not None or preprocessing.size is None:
             raise ValueError("only a classifier of pictures can slide over them.")
-        found = windows(model)
-        signature = signatures.sliding_classification(tuple(labels), preprocessing, found, facts)
+        moved = windows(model)
+        signature = signatures.sliding_classification(tuple(labels), preprocessing, moved, facts)
         model = fully_convolutional(model, approximate=approximate)
-        samples = _enlarge(samples, found)
+        samples = _enlarge(samples, moved)
     elif target is None:
         signature = signatures.classification(tuple(labels), preprocessing, facts)
     else:
@@ -110,9 +110,9 @@ def export(
     return found
 
 
-def _enlarge(samples: np.ndarray, windows: Windows) -> np.ndarray:
+def _enlarge(samples: np.ndarray, moved: Windows) -> np.ndarray:
     """Pictures side by side until there is room for a window and some steps."""
-    wanted = [size + 3 * step for size, step in zip(windows.size, windows.stride, strict=True)]
+    wanted = [size + 3 * step for size, step in zip(moved.size, moved.stride, strict=True)]
     down, right = (-(-side // own) for side, own in zip(wanted, samples.shape[1:3], strict=True))
     return np.tile(samples, (1, down, right, 1))
 

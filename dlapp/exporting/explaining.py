@@ -85,6 +85,10 @@ class Explainer:
             raise DlappError("explain shows where a network looks in a picture; this one takes rows of a table.")
         if signature.task != "classification":
             raise DlappError(f"explain needs a classifier of pictures; this one does {signature.task}.")
+        if signature.windows is not None:
+            raise DlappError(
+                "explain needs one answer a picture; this bundle slides. Explain the model that it was exported from."
+            )
         self.signature = signature
         self._function = function
         self._owner: Any = None
@@ -123,19 +127,12 @@ class Explainer:
                 f"{folder} has no SavedModel, and an ONNX file gives no gradients: export it again with --to "
                 "savedmodel,onnx, or explain the model itself (models/NAME)."
             )
-        for name in files:
-            check_files(folder, signature, only=name)
+        check_files(folder, signature, only=files)
         loaded = tf.saved_model.load(str(folder / saved_model.FOLDER))
         # the endpoint itself: what stands among the signatures is a call of it, whose graph has no layers
         explainer = cls(loaded.serving_default.concrete_functions[0], signature)
         explainer._owner = loaded  # the weights live only as long as the object that was loaded
         return explainer
-
-    @property
-    def feature_size(self) -> tuple[int, int]:
-        """Rows and columns of the last feature map."""
-        rows, columns = self._layers[self._require_feature_layer()].shape[1:3]
-        return rows, columns
 
     def grad_cam(self, pictures: np.ndarray, classes: np.ndarray | None = None) -> GradCam:
         """Grad-CAM (equations 1 and 2): the ReLU of the last feature maps, summed with weights.
@@ -151,10 +148,17 @@ class Explainer:
 
         Raises:
             DlappError: the network has no convolution.
+            ValueError: ``classes`` are not one for each picture, or none of the network's.
         """
         self._require_feature_layer()
         self.signature.inputs[0].check(pictures)
-        wanted = np.full(len(pictures), -1) if classes is None else np.asarray(classes)
+        wanted = np.full(len(pictures), -1)
+        if classes is not None:
+            wanted, count = np.asarray(classes), len(self.signature.labels)
+            if wanted.shape != (len(pictures),) or not ((wanted >= 0) & (wanted < count)).all():
+                raise ValueError(
+                    f"classes must be {len(pictures)} numbers from 0 to {count - 1}, one a picture; got {classes}."
+                )
         found = self._gradients(tf.constant(pictures), tf.constant(wanted, tf.int32))
         return GradCam(**{name: value.numpy() for name, value in found.items()})
 
@@ -279,11 +283,11 @@ def _find_logits(probabilities: Any) -> Any:
     operation = probabilities.op
     while operation.type == "Identity":
         operation = operation.inputs[0].op
-    if operation.type == "Softmax" and len(operation.inputs[0].shape) == 2:
+    if operation.type == "Softmax":
         return operation.inputs[0]
     if operation.type == "ConcatV2" and operation.inputs[1].op.type == "Sigmoid":  # 1 - p and p
         return operation.inputs[1].op.inputs[0]
-    raise DlappError("explain needs a network that gives one answer a picture, by a softmax or a sigmoid.")
+    raise DlappError("explain needs a network that ends with a softmax or a sigmoid. Train one with dlapp.")
 
 
 def _chosen(classes: tf.Tensor, logits: int) -> tf.Tensor:

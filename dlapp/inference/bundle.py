@@ -1,6 +1,7 @@
 """A bundle, ready to answer."""
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Self
 
@@ -39,7 +40,7 @@ class Bundle:
         self.signature = Signature.read(self.folder / SIGNATURE)
         if ONNX not in self.signature.files:
             raise BundleError(f"{folder} has no {ONNX}: it was exported without. Export it again with --to onnx.")
-        check_files(self.folder, self.signature, only=ONNX)
+        check_files(self.folder, self.signature, only=[ONNX])
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or os.cpu_count() or 1
         options.inter_op_num_threads = 1
@@ -88,19 +89,19 @@ class Bundle:
         return dict(zip(names, self._session.run(names, {given.name: inputs}), strict=True))
 
 
-def check_files(folder: Path, signature: Signature, *, only: str | None = None) -> None:
+def check_files(folder: Path, signature: Signature, *, only: Collection[str] | None = None) -> None:
     """Compares the files of a bundle with the hashes in its signature.
 
     Args:
         folder: the bundle.
         signature: of the bundle.
-        only: the one file to look at; all of them where it is None.
+        only: the files to look at; all of them where it is None.
 
     Raises:
         BundleError: a file is missing or was altered.
     """
     for name, expected in signature.files.items():
-        if only not in (None, name):
+        if only is not None and name not in only:
             continue
         if not (folder / name).is_file():
             raise BundleError(f"{folder / name} is missing: the bundle is not complete. Export the model again.")

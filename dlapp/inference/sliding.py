@@ -1,10 +1,13 @@
 """A sliding classifier on one picture: which window shows what, in numbers and as a picture."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from dlapp import pictures
+from dlapp.errors import DlappError
 from dlapp.inference.bundle import Bundle
 from dlapp.signature import Windows
 
@@ -52,18 +55,30 @@ def slide(bundle: Bundle, picture: np.ndarray, *, min_score: float = 0.5) -> Map
     that are less sure.
 
     Raises:
+        DlappError: the bundle gives one answer a picture.
         ValueError: the picture is smaller than the window.
     """
-    assert bundle.signature.windows is not None
+    windows = bundle.signature.windows
+    if windows is None:
+        raise DlappError(f"{bundle.folder} gives one answer a picture. Export the model with sliding=True (--sliding).")
     probabilities = bundle.run(picture[np.newaxis])["probabilities"][0]
     labels, scores = probabilities.argmax(axis=-1), probabilities.max(axis=-1)
     around = np.lib.stride_tricks.sliding_window_view(np.pad(scores, 1), (3, 3)).max(axis=(-1, -2))
     peaks = np.argwhere((scores >= around) & (scores >= min_score))
     order = np.argsort(-scores[tuple(peaks.T)], kind="stable")
+    # windows that share more than half of their pixels with a better one are the same find
+    reach = [(size - 1) // step for size, step in zip(windows.size, windows.stride, strict=True)]
+    down, right = (
+        size - step * np.abs(np.arange(-steps, steps + 1))
+        for size, step, steps in zip(windows.size, windows.stride, reach, strict=True)
+    )
+    same = np.multiply.outer(down, right) > math.prod(windows.size) / 2
+    found = np.zeros([side + 2 * steps for side, steps in zip(scores.shape, reach, strict=True)], bool)
     best: list[Window] = []
     for row, column in peaks[order].tolist():
-        box = bundle.signature.windows.box(row, column)
-        if not any(_overlap(box, other.box) for other in best):
+        if not found[row + reach[0], column + reach[1]]:
+            found[row : row + len(down), column : column + len(right)] |= same
+            box = windows.box(row, column)
             best.append(Window(bundle.signature.labels[labels[row, column]], float(scores[row, column]), box))
     return Map(labels, scores, tuple(best))
 
@@ -76,7 +91,7 @@ def draw(
     A cell stands in the middle of its window, as large as a step; it is the more opaque, the surer the network.
     Below stand the classes that were found.
     """
-    image = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture).convert("RGB")
+    image = Image.fromarray(pictures.convert(picture[np.newaxis], 3)[0])  # what is transparent is white
     factor = max(1, -(-_LEAST_SIDE // max(image.size)))
     image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
     cells = Image.new("RGBA", image.size)
@@ -125,11 +140,3 @@ def _write(pen: ImageDraw.ImageDraw, place: tuple[int, int], text: str, color: t
 
 def _color(index: int) -> tuple[int, int, int]:
     return _COLORS[index % len(_COLORS)]
-
-
-def _overlap(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
-    """Whether two boxes share more than half of the area of one of them."""
-    height = min(one[2], other[2]) - max(one[0], other[0])
-    width = min(one[3], other[3]) - max(one[1], other[1])
-    area = (one[2] - one[0]) * (one[3] - one[1])
-    return height > 0 and width > 0 and height * width > area / 2

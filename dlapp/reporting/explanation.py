@@ -14,7 +14,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from PIL import Image
 
-from dlapp.pictures import shrink
+from dlapp.pictures import convert, shrink
 from dlapp.reporting.plots import STYLE, write_figure
 
 MOST = 64  # maps of a layer that are drawn
@@ -65,7 +65,7 @@ def overlay(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
         heat: (rows, columns) float32, not negative.
     """
     factor = math.ceil(_SMOOTH / max(picture.shape[:2]))
-    grey = np.asarray(_image(picture).convert("L"), np.float32) / 255
+    grey = convert(picture[np.newaxis], 1)[0, ..., 0] / np.float32(255)
     grey = grey.repeat(factor, axis=0).repeat(factor, axis=1)
     colours = matplotlib.colormaps[_HEAT](upsample(heat, grey.shape))[..., :3]
     mixed = 0.45 * grey[..., np.newaxis] + 0.55 * colours
@@ -111,7 +111,7 @@ def draw(
         figure.suptitle(title, fontsize=13, parse_math=False)
         rows: Any = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
         given, over = rows[0].subplots(1, 2)
-        _show(given, np.asarray(_image(shown)), f"as given: {picture.shape[1]} x {picture.shape[0]}")
+        _show(given, convert(shown[np.newaxis], 3)[0], f"as given, {picture.shape[0]} x {picture.shape[1]}")
         if heat is None:
             over.text(0.5, 0.5, told, ha="center", va="center", transform=over.transAxes, parse_math=False)
             over.axis("off")
@@ -122,14 +122,6 @@ def draw(
         for row, one in zip(rows[1:], maps, strict=True):
             _draw_grid(row, one)
         write_figure(figure, path)
-
-
-def _image(picture: np.ndarray) -> Image.Image:
-    """In RGB; what is transparent is white."""
-    image = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)
-    if image.mode == "RGBA":
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
 
 
 def _show(axes: Axes, picture: np.ndarray, title: str) -> None:

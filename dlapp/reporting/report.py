@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 import dlapp
+from dlapp.evaluation import worst_classes
 from dlapp.files import write_text
 from dlapp.pictures import shrink
 from dlapp.recipe import Recipe
@@ -53,11 +54,6 @@ class Mistake:
         if self.picture is None or self.heat is None:
             return ""
         return _data_uri(overlay(shrink(self.picture, _SHOWN), self.heat))
-
-
-def _worst_classes(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Of too many to be read, those with the lowest F1, worst first."""
-    return sorted((row for row in rows if row["examples"]), key=lambda row: row["f1"])[:_ROWS]
 
 
 def _data_uri(picture: np.ndarray) -> str:
@@ -123,7 +119,7 @@ def write_report(
         curves=plots.curves(history, "accuracy" if classes else "r2"),
         confusion=plots.confusion(metrics["test"]["confusion_matrix"], labels) if classes and not many else None,
         many=many,
-        rows=_worst_classes(metrics["test"]["per_class"]) if many else metrics["test"].get("per_class"),
+        rows=worst_classes(metrics["test"]["per_class"])[:_ROWS] if many else metrics["test"].get("per_class"),
         confused=metrics["test"]["confused"][:_ROWS] if many else None,
         scatter=None if classes else plots.scatter(test[0], test[1][:, 0], target),
         augmented=[[(_data_uri(shrink(picture, _SHOWN)), label) for picture, label in row] for row in augmented],

@@ -68,5 +68,9 @@ def load_base(recipe: Recipe) -> BaseNetwork | None:
     if not name.startswith(_IMAGENET):
         folder = ModelFolder.find(name)
         return BaseNetwork(name, architecture, folder.load_model(), folder.read_signature().preprocessing)
-    model, preprocessing = pretrained(architecture, include_top=False, size=recipe.preprocessing.size or IMAGENET_SIZE)
+    try:
+        size = recipe.preprocessing.size or IMAGENET_SIZE
+        model, preprocessing = pretrained(architecture, include_top=False, size=size)
+    except ValueError as error:
+        raise RecipeError(f"{name} cannot be a start: {error}") from error
     return BaseNetwork(name, architecture, model, preprocessing)

@@ -131,8 +131,9 @@ def test_as_taught_every_convolution_sees_all_maps():
     [
         ((66, 67, 3), {}, "at least 67 x 67: pool5 leaves nothing of 66 x 67"),
         ((32, 32, 3), {}, "at least 67 x 67: pool2 leaves nothing of 32 x 32"),
-        ((67, 67, 3), {"groups": 5}, r"groups must divide .*; got 5"),
-        ((67, 67, 3), {"groups": 0}, r"groups must divide .*; got 0"),
+        ((67, 67, 3), {"groups": 5}, r"groups must be a power of two .*; got 5"),
+        ((67, 67, 3), {"groups": 0}, r"groups must be .*; got 0"),
+        ((67, 67, 3), {"groups": 3}, r"groups must be .*; got 3"),
         ((67, 67, 3), {"initialization": "glorot"}, "must be 'he' or 'paper'; got 'glorot'"),
         ((67, 67, 3), {"classes": 1}, "at least 2; got 1"),
         ((None, None, 3), {}, "one size for its dense layers"),

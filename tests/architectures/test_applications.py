@@ -79,6 +79,24 @@ def test_other_classes_than_those_of_the_weights_are_refused():
         pretrained("resnet50", classes=5)
 
 
+@pytest.mark.parametrize(
+    ("size", "top", "message"),
+    [
+        ((20, 40), False, r"at least 32 x 32 .*; got 20 x 40"),
+        ((256, 256), True, r"ImageNet's 224 x 224; got 256 x 256"),
+    ],
+)
+def test_sizes_that_keras_does_not_take_are_refused(size, top, message):
+    with pytest.raises(ValueError, match=message):
+        pretrained("resnet50", include_top=top, size=size)
+
+
+def test_classes_of_one_name_are_told_apart(monkeypatch):
+    ranked = [[("n02012849", "crane", 1.0)], [("n03126707", "crane", 1.0)], [("n02085620", "Chihuahua", 1.0)]]
+    monkeypatch.setattr(keras.applications.imagenet_utils, "decode_predictions", lambda *_, **__: ranked)
+    assert imagenet_labels() == ("crane (n02012849)", "crane (n03126707)", "Chihuahua")
+
+
 @pytest.mark.parametrize("name", ["alexnet", "resnet18", "lenet5"])
 def test_networks_without_such_weights_are_told(name):
     with pytest.raises(DlappError, match=rf"no weights of {name}; it has those of vgg16, vgg19, resnet50"):

@@ -98,15 +98,40 @@ def normalized():
     return keras.Model(inputs, layers.Dense(2, name="classifier")(x), name="normalized")
 
 
+def two_branches():
+    """What is flattened side by side is no window's vector in the order of a convolution's kernel."""
+    inputs = keras.Input((6, 6, 1), name="input")
+    maps = [layers.Flatten()(layers.Conv2D(2, 3, name=f"conv{number}")(inputs)) for number in (1, 2)]
+    x = layers.Concatenate(name="both")(maps)
+    return keras.Model(inputs, layers.Dense(2, name="classifier")(x), name="branched")
+
+
+def behind_convolution(layer):
+    x = inputs = keras.Input((6, 6, 1), name="input")
+    x = layers.Flatten(name="flatten")(layer(layers.Conv2D(2, 3, name="conv")(x)))
+    return keras.Model(inputs, layers.Dense(2, name="classifier")(x), name="network")
+
+
+def behind_flatten(layer):
+    x = inputs = keras.Input((6, 6, 1), name="input")
+    x = layer(layers.Flatten(name="flatten")(x))
+    return keras.Model(inputs, layers.Dense(2, name="classifier")(x), name="network")
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: deep_network((6,), classes=3), r"must take pictures of one size .* takes \(6,\)"),
         (lambda: resnet20((None, None, 3), classes=2), r"must take pictures of one size"),
         (lambda: lenet5((20, 20, 1), include_top=False), r"lenet5 has no dense layer"),
-        (normalized, r"norm \(BatchNormalization\) of normalized stands between .* no convolutional form"),
+        (normalized, r"norm \(BatchNormalization\) behind the flattened maps of normalized has no convolutional form"),
+        (two_branches, r"both \(Concatenate\) behind the flattened maps of branched has no convolutional form"),
+        (lambda: behind_flatten(layers.Softmax(name="all")), r"all \(Softmax\) behind the flattened maps"),
+        (lambda: behind_flatten(layers.Activation("softmax", name="all")), r"all \(Activation\) behind the flattened"),
+        (lambda: behind_convolution(layers.UpSampling2D(name="up")), r"up \(UpSampling2D\) of network has no conv"),
+        (lambda: behind_convolution(layers.SeparableConv2D(2, 3, padding="same", name="own")), r"own \(SeparableConv"),
     ],
-    ids=["rows", "any size", "no top", "normalized vector"],
+    ids=lambda value: "" if callable(value) else value[:20],
 )
 def test_what_cannot_slide_is_refused(make, message):
     with pytest.raises(ValueError, match=message):

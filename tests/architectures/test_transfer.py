@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 from dlapp import architectures
-from dlapp.architectures import lenet5, replace_head
+from dlapp.architectures import deep_network, lenet5, replace_head
 from dlapp.architectures.transfer import split_head, unfreeze
 
 
@@ -100,6 +100,21 @@ def test_feature_maps_are_averaged():
     assert np.abs(found(x, training=True) - found(x)).max() > 0
 
 
+def test_hidden_layers_are_no_head():
+    model = deep_network((6,), include_top=False, units=(5, 4))
+    found = replace_head(model, 2)
+    assert found.get_layer("classifier").kernel.shape == (4, 2)
+    np.testing.assert_array_equal(split_head(found)[0](np.ones((1, 6))), model(np.ones((1, 6))))
+
+
+def test_features_that_differ_in_every_epoch_are_refused():
+    x = inputs = keras.Input((6,), name="input")
+    x = layers.GaussianNoise(0.1, name="noise")(x)
+    model = keras.Model(inputs, layers.Dense(2, name="classifier")(x), name="noisy")
+    with pytest.raises(ValueError, match=r"noise \(GaussianNoise\) of noisy gives other features in every epoch"):
+        replace_head(model, 3)
+
+
 def test_a_second_transfer_is_as_good_as_the_first():
     once = replace_head(small(), 4, dropout=0.5)
     twice = replace_head(once, 6, dropout=0.5)
@@ -117,7 +132,7 @@ def test_regularizer_and_activation_are_those_of_the_new_layer():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"classes": 0}, r"at least 2 classes; got 0"),
+        ({"classes": 0, "classifier_activation": None}, r"classes must be at least 1, .*; got 0"),
         ({"classes": 1}, r"at least 2 classes; got 1\. For a yes/no output"),
         ({"classes": 3, "dropout": 1.0}, r"dropout must be at least 0 and less than 1.*got 1\.0"),
     ],
@@ -149,7 +164,7 @@ def test_the_last_layers_are_unfrozen_without_normalization():
 
 @pytest.mark.parametrize("count", [0, 3])
 def test_no_more_layers_are_unfrozen_than_there_are(count):
-    with pytest.raises(ValueError, match=rf"small has 2 frozen layers that can be trained; got {count}"):
+    with pytest.raises(ValueError, match=rf"count must be from 1 to 2, the frozen layers of small .*; got {count}"):
         unfreeze(replace_head(small(), 3), count)
 
 

@@ -9,13 +9,13 @@ import tensorflow as tf
 from keras import layers
 
 from dlapp import signature as signatures
-from dlapp.architectures import linear_unit, resnet20
+from dlapp.architectures import fully_convolutional, linear_unit, logistic_unit, resnet20
 from dlapp.architectures.heads import gives_logits
 from dlapp.data.preprocessing import preprocess
 from dlapp.errors import BundleError, DlappError, UnknownName
 from dlapp.exporting import export
 from dlapp.exporting.explaining import Explainer
-from dlapp.signature import Preprocessing, Signature, Target
+from dlapp.signature import Preprocessing, Signature, Target, Windows
 
 TOLERANCE = 1e-5  # of the largest value of a map; float32 sums in another order
 
@@ -108,7 +108,7 @@ def test_grad_cam_before_a_mean_has_a_closed_form():
 def test_the_last_map_of_a_residual_network_follows_the_last_addition():
     model = randomize(resnet20((16, 16, 3), classes=3))
     explainer = open_model(model)
-    assert (explainer.feature_layer, explainer.feature_size) == ("stage4_block3_relu", (4, 4))
+    assert explainer.feature_layer == "stage4_block3_relu"
     pictures = np.random.default_rng(0).integers(0, 256, (2, 40, 31, 3), np.uint8)
     inputs = preprocess(tf.constant(pictures), explainer.signature.preprocessing)
     classes = np.array([2, 1])
@@ -160,6 +160,12 @@ def test_what_cannot_be_explained_is_refused(exported, tmp_path):
     with pytest.raises(DlappError, match="takes rows of a table"):
         Explainer.of_bundle(exported("rows").folder)
     unit = linear_unit((4, 4, 1))
+    slides = signatures.sliding_classification(("a", "b"), Preprocessing(1, (4, 4)), Windows((4, 4), (1, 1)), {})
+    with pytest.raises(DlappError, match="needs one answer a picture; this bundle slides"):
+        Explainer.of_model(fully_convolutional(logistic_unit((4, 4, 1))), slides)
+    for classes in ([10], [-1], [0, 1]):
+        with pytest.raises(ValueError, match=rf"must be 1 numbers from 0 to 3, one a picture; got \[{classes[0]}"):
+            explainer.grad_cam(picture, np.array(classes))
     with pytest.raises(DlappError, match="this one does regression"):
         Explainer.of_model(unit, signatures.regression(Target("price"), Preprocessing(1, (4, 4))))
 

@@ -102,6 +102,36 @@ def test_the_command_tells_draws_and_goes_on_after_a_small_picture(folder, workp
     assert told["predictions"][0]["windows"][0]["box"] == [5, 1, 9, 5]
 
 
-def test_a_bundle_that_does_not_slide_is_told_how(bundles, workplace):
-    with pytest.raises(BundleError, match=r"gives one answer for a whole picture.* dlapp export colours --sliding"):
-        predict([str(bundles / "colours"), "x.png", "--slide"])
+def test_equal_neighbours_are_one_find(bundle):
+    # 36 windows lie wholly in the red patch and are equally sure; those that share more than half are the same
+    picture = np.zeros((9, 9, 3), np.uint8)
+    picture[..., 0] = 255
+    found = slide(bundle, picture)
+    assert (found.scores == found.scores[0, 0]).all()
+    boxes = [window.box for window in found.best]
+    shared = [
+        max(0, min(one[2], other[2]) - max(one[0], other[0])) * max(0, min(one[3], other[3]) - max(one[1], other[1]))
+        for number, one in enumerate(boxes)
+        for other in boxes[:number]
+    ]
+    assert len(boxes) > 1
+    assert max(shared) <= 4 * 4 / 2
+    covered = [
+        any((4 - abs(top - box[0])) * (4 - abs(left - box[1])) > 8 and abs(top - box[0]) < 4 for box in boxes)
+        for top in range(6)
+        for left in range(6)
+    ]
+    assert all(covered), "a window was left out that shows something else"
+
+
+@pytest.mark.parametrize("option", [["--slide"], ["--draw", "there"], ["--min-score", "0.9"]])
+def test_a_bundle_that_does_not_slide_is_told_how(bundles, workplace, option):
+    with pytest.raises(BundleError, match=rf"{option[0]} is for sliding.* dlapp export colours --sliding"):
+        predict([str(bundles / "colours"), "x.png", *option])
+
+
+def test_one_answer_is_not_slid(bundles, folder, workplace):
+    with pytest.raises(DlappError, match=r"one answer a picture\. Export the model with sliding=True"):
+        slide(Bundle(bundles / "colours", threads=1), patches())
+    with pytest.raises(BundleError, match=r"--top is for one answer a picture; .* slides"):
+        predict([str(folder), "x.png", "--top", "2"])
