@@ -58,7 +58,7 @@ def report(
 
 
 def _augmented(folder: "ModelFolder", data: "Data") -> list:
-    """Training pictures as the epochs saw them; none where they saw them as they are."""
+    """Training pictures as an epoch might give them; none where it gives them as they are."""
     from dlapp.recipe import Augment
     from dlapp.training.augmented import augmented_examples
 

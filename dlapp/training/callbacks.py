@@ -25,7 +25,7 @@ class Checkpoint(keras.callbacks.ModelCheckpoint):
 
     Args:
         path: of the file.
-        resumable: with the optimizer and its state; without, any Keras loads the file, also where a
+        resumable: with the optimizer and its state; without, Keras loads the file even where a
             schedule of dlapp is unknown.
     """
 
