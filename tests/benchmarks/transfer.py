@@ -36,7 +36,11 @@ def _compare(folder: Path, side: int) -> None:
     parts = {"train": slice(_TRAIN), "dev": slice(_TRAIN, None), "test": slice(_TRAIN, _TRAIN + 64)}
     arrays = {f"x_{name}": images[part] for name, part in parts.items()}
     np.savez(folder / "noise.npz", **arrays, **{f"y_{name}": labels[part] for name, part in parts.items()})
-    values = {"architecture": "resnet20", "data": f"npz:{folder / 'noise.npz'}"}
+    values = {
+        "architecture": "resnet20",
+        "data": f"npz:{folder / 'noise.npz'}",
+        "preprocessing": {"size": [side, side]},
+    }
     base = ModelFolder(folder / "base")
     training = {"epochs": 1, "batch_size": _BATCH}
     runs.train(
