@@ -76,7 +76,7 @@ def command(
         raise RecipeError(
             "--resume goes on with a run, --overwrite replaces it, --find-learning-rate only looks: give one of them."
         )
-    if unfreeze is not None and from_model is None and not (what is not None and _is_recipe(what)):
+    if unfreeze is not None and "transfer.model" not in changes and not (what is not None and _is_recipe(what)):
         raise RecipeError("--unfreeze says how much of a trained network learns too: name it with --from MODEL.")
     if find_learning_rate:
         recipe = _read_recipe(what, changes)
@@ -87,6 +87,7 @@ def command(
     else:
         recipe = _read_recipe(what, changes)
         folder = _new_folder(name, _default_name(what, recipe), overwrite=overwrite)
+        _check_base_stays(recipe, folder)
     train_and_report(recipe, folder, overwrite=overwrite)
     from dlapp.cli.reports import tell_scores
 
@@ -235,6 +236,17 @@ def _new_folder(name: str | None, default: str, *, overwrite: bool) -> "ModelFol
     )
 
 
+def _check_base_stays(recipe: "Recipe", folder: "ModelFolder") -> None:
+    from dlapp.errors import RecipeError
+    from dlapp.training.base_network import base_folder
+
+    base = base_folder(recipe)
+    if base is not None and base.path.absolute() == folder.path.absolute():
+        raise RecipeError(
+            f"{base.path} is what the transfer starts from, and cannot be where it goes. Choose another --name."
+        )
+
+
 def _find_run(what: str | None, name: str | None, changes: dict[str, Any]) -> "tuple[ModelFolder, Recipe]":
     from dlapp.cli.console import import_tensorflow
 
@@ -280,5 +292,5 @@ def _newest(default: str) -> str:
 def _value(recipe: "Recipe", dotted: str) -> Any:
     value: Any = recipe.model_dump(mode="json")
     for part in dotted.split("."):
-        value = value.get(part)
+        value = value.get(part) if isinstance(value, dict) else None
     return value

@@ -88,7 +88,8 @@ def load(rest: str, *, channels: int | None = None, unreadable: list[str] | None
         raise SourceError(f"{label} of tfds:{name} does not say which classes there are: prepare the set anew.")
     if np.dtype(features[image].np_dtype) != np.uint8:
         raise SourceError(
-            f"pictures must have values of 8 bits; {image} of tfds:{name} has {features[image].np_dtype}."
+            f"pictures must have values of 8 bits; {image} of tfds:{name} has {features[image].np_dtype}. Convert them "
+            "to 8 bits and read them as folder: or npz:."
         )
     splits, notes = _map_splits(name, builder)
     shape = features[image].shape
@@ -173,12 +174,15 @@ def _map_splits(name: str, builder: Any) -> tuple[dict[str, str], list[str]]:
     for own in names:
         ours = SPLIT_NAMES.get(own.lower())
         if ours in splits:
-            raise SourceError(f"tfds:{name} has two splits for {ours}: {splits[ours]} and {own}.")
+            raise SourceError(
+                f"tfds:{name} has two splits for {ours}: {splits[ours]} and {own}. Prepare it with one of them."
+            )
         if ours is not None:
             splits[ours] = own
     if not splits:
         raise SourceError(
-            f"tfds:{name} has the splits {', '.join(names) or '(none)'}; dlapp knows {', '.join(SPLIT_NAMES)}."
+            f"tfds:{name} has the splits {', '.join(names) or '(none)'}; dlapp knows {', '.join(SPLIT_NAMES)}. Prepare "
+            "it with these names."
         )
     left_out = [own for own in names if own not in splits.values()]
     return splits, [f"the split {own} of tfds:{name} is left out" for own in left_out]
@@ -208,7 +212,7 @@ def _as_arrays(found: _Set, splits: Mapping[str, str]) -> tuple[Loaded, list[str
         else:
             unlabelled.append(own)
     if not arrays:
-        raise SourceError(f"tfds:{found.name} has no labels.")
+        raise SourceError(f"tfds:{found.name} has no labels: there is nothing to learn. Prepare a set that has.")
     return from_arrays(f"tfds:{found.name}", arrays, found.labels), unlabelled
 
 
@@ -225,8 +229,9 @@ def _as_files(
                     _write_files(found, own, scratch / ours)
         except OSError as error:
             raise SourceError(
-                f"the pictures of tfds:{found.name} have varying sizes and are written as files beside the prepared "
-                f"set, which failed: {error}. Make room, or copy the set to a --data-dir of your own."
+                f"the pictures of tfds:{found.name} vary in size or are too many for memory, and are written as files "
+                f"beside the prepared set, which failed: {error}. Make room, or copy the set to a --data-dir of your "
+                "own."
             ) from error
     by_split, unlabelled = {}, []
     for ours, own in splits.items():
@@ -236,7 +241,7 @@ def _as_files(
         else:
             unlabelled.append(own)
     if not by_split:
-        raise SourceError(f"tfds:{found.name} has no labels.")
+        raise SourceError(f"tfds:{found.name} has no labels: there is nothing to learn. Prepare a set that has.")
     for ours, classes in by_split.items():
         unknown = sorted(set(classes) - set(by_split.get("train", classes)))
         if unknown:
@@ -299,7 +304,10 @@ def _has_labels(found: _Set, split: str, targets: np.ndarray | Sequence[int]) ->
     """False where every label is -1, as in the test split of a competition."""
     unknown = np.asarray(targets) < 0
     if unknown.any() and not unknown.all():
-        raise SourceError(f"the {split} split of tfds:{found.name} has examples without a label: it cannot be used.")
+        raise SourceError(
+            f"the {split} split of tfds:{found.name} has examples without a label. Prepare it with labels for all, or "
+            "for none: then it is left out."
+        )
     return not unknown.any()
 
 

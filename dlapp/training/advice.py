@@ -95,18 +95,21 @@ def advise(recipe: Recipe, problems: Mapping[str, float], facts: Facts) -> tuple
 def _against_bias(recipe: Recipe, facts: Facts) -> list[Advice]:
     training = recipe.training
     advice = []
-    penalties = {"training.l1": 0, "training.l2": 0, "training.dropout": 0.0}
+    penalties = {"training.l1": 0, "training.l2": 0, "training.dropout": 0.0, "training.label_smoothing": 0.0}
+    penalties |= {"preprocessing.augment.mixup": 0.0, "preprocessing.augment.cutmix": 0.0}
     why = "regularization holds the network back from fitting train: take it away first"
     advice += _change("bias", why, recipe, facts, "unregularized", penalties)
     bigger = _bigger(recipe, facts)
-    stopped = len(facts.history) < training.epochs  # by early stopping: more epochs would not be used
+    fine_tuned = recipe.transfer.epochs if recipe.transfer is not None and recipe.transfer.unfreeze else 0
+    stopped = len(facts.history) < training.epochs + fine_tuned  # by early stopping: more epochs would not be used
     longer = [] if stopped else _longer(recipe, facts)
     steps = len(facts.history) * facts.steps_per_epoch
     few = steps < _FEW_STEPS or _still_falls(facts.history)
     advice += [*longer, *bigger] if few else [*bigger, *longer]
     if training.optimizer != "adam":
         why = f"Adam usually fits faster than {training.optimizer}"
-        settings = {"training.optimizer": "adam", "training.learning_rate": 0.002}
+        rate = ARCHITECTURES[recipe.architecture].learning_rate or 0.002
+        settings = {"training.optimizer": "adam", "training.learning_rate": rate}
         advice += _change("bias", why, recipe, facts, "adam", settings)
     why = "a better learning rate: the range test looks at all of them in a minute"
     command = shlex.join(["dlapp", "train", facts.recipe_path, "--find-learning-rate"])

@@ -44,6 +44,17 @@ def architecture_of(model: str) -> str:
     return ModelFolder.find(model).read_recipe().architecture
 
 
+def base_folder(recipe: Recipe) -> ModelFolder | None:
+    """The folder of the model that a recipe starts from; None where it starts from none, or from ImageNet's weights.
+
+    Raises:
+        UnknownName: there is no such model.
+    """
+    if recipe.transfer is None or recipe.transfer.model.startswith(_IMAGENET):
+        return None
+    return ModelFolder.find(recipe.transfer.model)
+
+
 def load_base(recipe: Recipe) -> BaseNetwork | None:
     """What a recipe starts from; None where it starts from random weights.
 
@@ -60,13 +71,16 @@ def load_base(recipe: Recipe) -> BaseNetwork | None:
     name = recipe.transfer.model
     architecture = architecture_of(name)
     if recipe.architecture != architecture:
-        raise RecipeError(f"{name} is a {architecture}; the recipe says {recipe.architecture}. Leave one of them out.")
+        raise RecipeError(
+            f"{name} is a {architecture}; the recipe says {recipe.architecture}. Write {architecture} there, or start "
+            "from another."
+        )
     if recipe.architecture_options:
         raise RecipeError(
             f"{name} is built already: remove architecture_options, or train a {architecture} without transfer."
         )
-    if not name.startswith(_IMAGENET):
-        folder = ModelFolder.find(name)
+    folder = base_folder(recipe)
+    if folder is not None:
         return BaseNetwork(name, architecture, folder.load_model(), folder.read_signature().preprocessing)
     try:
         size = recipe.preprocessing.size or IMAGENET_SIZE

@@ -127,7 +127,10 @@ def find_bias_and_variance(errors: Mapping[str, np.ndarray], data: Data, *, baye
 
 
 def find_overtraining(folder: ModelFolder, measured: Measured) -> tuple[Finding, ...]:
-    """Whether the run overfits after the epoch that was kept; nothing where that was the last: a third pass."""
+    """Whether the run overfits after the epoch that was kept: a third pass.
+
+    Nothing where that was the last epoch, nor of a transfer, each of whose stages has a last model of its own.
+    """
     losses = [row["dev_loss"] for row in read_history(folder.history)]
     best = int(np.argmin(losses))
     if best == len(losses) - 1 or not folder.last_model.is_file():

@@ -15,7 +15,8 @@ from dlapp.architectures.heads import for_inference
 from dlapp.data.augmentation import augmenter
 from dlapp.data.pipelines import naming_unreadable
 from dlapp.errors import TrainingDiverged, TrainingError
-from dlapp.files import replacing, write_json
+from dlapp.files import replacing, sha256, write_json
+from dlapp.training.base_network import base_folder
 from dlapp.training.callbacks import (
     Checkpoint,
     EarlyStopping,
@@ -44,19 +45,23 @@ def train(run: Run, folder: ModelFolder, console: Console) -> dict[str, np.ndarr
         values (n, 1).
 
     Raises:
-        TrainingError: the folder holds a part of a run on other data.
+        TrainingError: the folder holds a part of a run on other data, or from another network.
     """
     folder.last_state.parent.mkdir(parents=True, exist_ok=True)
+    base = base_folder(run.recipe)
+    state = {"data_hash": run.data.hash, "base_hash": None if base is None else sha256(base.model)}
     if folder.last_state.exists():
-        before = json.loads(folder.last_state.read_text())["data_hash"]
-        if before != run.data.hash:
+        before = json.loads(folder.last_state.read_text())
+        names = {"data_hash": run.recipe.data, "base_hash": "" if base is None else str(base.path)}
+        changed = next((names[key] for key in state if state[key] != before.get(key)), None)
+        if changed is not None:
             raise TrainingError(
-                f"{run.recipe.data} has changed since the run in {folder.path} began; a resumed run needs the same "
-                "data. Train anew under another --name."
+                f"{changed} has changed since the run in {folder.path} began, and a resumed run goes on from the same. "
+                "Train anew under another --name."
             )
     folder.metrics.unlink(missing_ok=True)  # of other weights than those to come; a folder without is unfinished
     run.recipe.write(folder.recipe, header=f"dlapp train {shlex.quote(str(folder.recipe))}")
-    write_json(folder.last_state, {"data_hash": run.data.hash})
+    write_json(folder.last_state, state)
     fit(run, folder, console)
     return finish(run, folder)
 
@@ -198,7 +203,7 @@ def _fit(run: Run, callbacks: Sequence[keras.callbacks.Callback], past: Sequence
         seeded += soft.variables
     always: list[keras.callbacks.Callback] = [
         EpochSeeds(training.seed, epoch, seeded),
-        StopOnNaN(scaled=run.preprocessing.scale != "none"),
+        StopOnNaN(scaled=run.recipe.preprocessing.scale != "none"),  # features of a transfer are of scaled inputs
     ]
     if training.schedule == "plateau":
         schedule = training.resolved()

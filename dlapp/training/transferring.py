@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from dlapp import signature as signatures
 from dlapp.architectures.transfer import split_head, unfreeze
 from dlapp.data import Examples
 from dlapp.data.pipelines import Pipeline, cache_limit, naming_unreadable
+from dlapp.errors import TrainingDiverged
 from dlapp.recipe import Augment
 from dlapp.training.preparing import Run
 
@@ -41,6 +43,8 @@ def fit_stages(run: Run, fit: FitStage, tell: Tell, scratch: Path | None = None)
     Returns:
         The lowest loss on dev.
 
+    Raises:
+        TrainingDiverged: a stage did; of fine-tuning it is told.
     """
     transfer = run.recipe.transfer
     assert transfer is not None
@@ -51,11 +55,15 @@ def fit_stages(run: Run, fit: FitStage, tell: Tell, scratch: Path | None = None)
     kept = run.model.get_weights()
     names = unfreeze(run.model, transfer.unfreeze)
     tell(f"Fine-tuning {len(names)} more layers, from {names[0]} on, learning rate {transfer.learning_rate:g}")
+    # without the warm-up, which is for weights that are still random
     training = run.recipe.training.model_copy(
-        update={"epochs": transfer.epochs, "learning_rate": transfer.learning_rate}
+        update={"epochs": transfer.epochs, "learning_rate": transfer.learning_rate, "warmup_epochs": 0}
     )
     fine_tuning = dataclasses.replace(run, recipe=run.recipe.model_copy(update={"training": training}))
-    fine = fit(fine_tuning, "fine-tuning")
+    try:
+        fine = fit(fine_tuning, "fine-tuning")
+    except TrainingDiverged as error:
+        raise TrainingDiverged(f"in fine-tuning, whose learning rate is transfer.learning_rate, {error}") from error
     if fine >= best:
         run.model.set_weights(kept)
         tell(f"Fine-tuning did not lower the loss on dev ({best:.4f}, then {fine:.4f}): the new head alone is kept")
@@ -76,6 +84,8 @@ def _head_stage(run: Run, tell: Tell, scratch: Path | None) -> Iterator[Run]:
     with contextlib.ExitStack() as stack:
         folder = None
         if size > cache_limit():
+            for left in scratch.glob("features-*") if scratch is not None else ():  # by a run that was killed
+                shutil.rmtree(left)
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=scratch, prefix="features-")))
         started = time.perf_counter()
         cached = dict(_compute(features, splits, run.preprocessing, folder))

@@ -266,6 +266,17 @@ def test_grey_pictures_on_a_network_of_three_channels(dlapp, workplace):
     signature = json.loads(Path("models/moved/signature.json").read_text())
     assert signature["preprocessing"]["channels"] == 3
 
+    status, _, err = dlapp("train", "--from", "colour", "--data", "npz:grey.npz", "--name", "colour", "--overwrite")
+    assert status == 2
+    assert "models/colour is what the transfer starts from" in err
+    status, _, err = dlapp("train", "--from", "moved", "--data", "npz:colour.npz", "--name", "colour", "--resume")
+    assert status == 2
+    assert "a resumed run keeps its recipe; transfer.model is None" in err
+    status, _, err = dlapp(*softmax, "--data", "npz:grey.npz", "--set", "transfer.model=colour", "--unfreeze", 1)
+    assert status == 2
+    assert "unfreeze" in err
+    assert "--from MODEL" not in err
+
     evaluated = json.loads(dlapp("evaluate", "moved", "--data", "npz:grey.npz", "--json")[1])
     assert dlapp("export", "moved", "--to", "onnx")[0] == 0
     for number, picture in enumerate(x):

@@ -134,7 +134,7 @@ def test_a_folder_that_cannot_be_written_is_told(sets, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module, "replacing_folder", full)
-    with pytest.raises(SourceError, match=r"varying sizes and are written as files .*No space left.*--data-dir"):
+    with pytest.raises(SourceError, match=r"vary in size .*are written as files .*No space left.*--data-dir"):
         load(f"tfds:photographs?data_dir={sets}")
 
 

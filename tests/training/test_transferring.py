@@ -1,13 +1,14 @@
 """A new head on the features of a trained network: the fast way equals the slow one, and both resume."""
 
 import io
+import shutil
 
 import keras
 import numpy as np
 import pytest
 from rich.console import Console
 
-from dlapp.errors import RecipeError, SourceError, TrainingError, UnknownName
+from dlapp.errors import RecipeError, SourceError, TrainingDiverged, TrainingError, UnknownName
 from dlapp.recipe import Recipe
 from dlapp.training import preparing, transferring
 from dlapp.training import run as runs
@@ -158,6 +159,45 @@ def test_a_head_is_not_trained_on_after_its_fine_tuning_began(place, tmp_path, t
     values["training"]["epochs"] = 2
     with pytest.raises(TrainingError, match=r"fine-tuning in .* has begun after 1 epochs of the new head: .* have 2"):
         train(tmp_path / "run", values)
+
+
+def test_a_run_does_not_go_on_from_another_network(place, tmp_path, train):
+    values = transfer(place, epochs=1)
+    base = tmp_path / "base"
+    shutil.copytree(place / "base", base)
+    values["transfer"]["model"] = str(base)
+    train(tmp_path / "run", values)
+    ModelFolder(base).model.write_bytes((place / "base" / "last" / "model.keras").read_bytes())
+    values["training"]["epochs"] = 2
+    with pytest.raises(TrainingError, match=r"base has changed since the run in .* began.*--name"):
+        train(tmp_path / "run", values)
+
+
+def test_fine_tuning_has_no_warmup_and_its_failure_names_its_rate(place):
+    seen = []
+
+    def fit(stage, name):
+        seen.append(stage.recipe.training.warmup_epochs)
+        if name == "fine-tuning":
+            raise TrainingDiverged("the loss became nan in epoch 1.")
+        return 0.2
+
+    run = prepare(transfer(place, epochs=30, unfreeze=1, training={"warmup_epochs": 10}))
+    with pytest.raises(TrainingDiverged, match=r"whose learning rate is transfer\.learning_rate, the loss became nan"):
+        transferring.fit_stages(run, fit, tell=lambda _: None)
+    assert seen == [10, 0]
+
+
+def test_a_head_that_diverges_has_scaled_inputs(place):
+    with pytest.raises(TrainingDiverged, match=r"Most likely the learning rate .* is too high"):
+        runs.fit_in_memory(prepare(transfer(place, training={"learning_rate": 1e38, "schedule": "constant"})))
+
+
+def test_features_that_a_killed_run_left_are_removed(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(transferring, "cache_limit", lambda: 100)
+    (tmp_path / "features-old").mkdir()
+    transferring.fit_stages(prepare(transfer(place)), lambda *_: 0.2, tell=lambda _: None, scratch=tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_repeated_recipe_is_the_same_run(place, tmp_path, train):
