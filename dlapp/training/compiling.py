@@ -10,6 +10,7 @@ from dlapp.architectures.heads import gives_logits
 from dlapp.architectures.transfer import frozen_layers, replace_head
 from dlapp.errors import RecipeError, UnknownName
 from dlapp.recipe import OPTIMIZERS, Recipe, Training
+from dlapp.training.precision import LossScaling, computes_in_float16
 from dlapp.training.schedules import learning_rate
 from dlapp.training.soft_targets import RoundedBinaryAccuracy
 
@@ -100,6 +101,11 @@ def rebuild(recipe: Recipe, base: keras.Model, classes: int) -> keras.Model:
         raise RecipeError(f"{base.name} cannot get a new last layer: {error}") from error
     count = recipe.transfer.unfreeze if recipe.transfer is not None else 0
     possible = len(frozen_layers(model))
+    if count and not possible:
+        raise RecipeError(
+            f"transfer.unfreeze must be 0: {base.name} has no layer before its last that could be trained too; got "
+            f"{count!r}."
+        )
     if count != "all" and count > possible:
         raise RecipeError(
             f'transfer.unfreeze must be at most {possible}, the layers of {base.name} that can be trained, or "all"; '
@@ -124,7 +130,7 @@ def compile_for(model: keras.Model, training: Training, *, task: str, steps_per_
     """
     loss, metric = loss_and_metric(model, task, soft=soft)
     model.compile(
-        optimizer=optimizer(training, learning_rate(training, steps_per_epoch=steps_per_epoch)),
+        optimizer=optimizer_for(model, training, learning_rate(training, steps_per_epoch=steps_per_epoch)),
         loss=loss,
         metrics=[metric],
         steps_per_execution=_STEPS_PER_EXECUTION if model.count_params() < _SMALL_MODEL else 1,
@@ -148,6 +154,14 @@ def loss_and_metric(
         keras.losses.SparseCategoricalCrossentropy(from_logits=logits),
         keras.metrics.SparseCategoricalAccuracy("accuracy"),
     )
+
+
+def optimizer_for(
+    model: keras.Model, training: Training, rate: float | keras.optimizers.schedules.LearningRateSchedule
+) -> keras.optimizers.Optimizer:
+    """The optimizer of the recipe; where layers compute in float16, one that scales the loss."""
+    plain = optimizer(training, rate)
+    return LossScaling(plain) if computes_in_float16(model) else plain
 
 
 def optimizer(

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from dlapp.errors import TrainingError
-from dlapp.training.compiling import loss_and_metric, optimizer
+from dlapp.training.compiling import loss_and_metric, optimizer_for
 from dlapp.training.preparing import Run, class_weights
 
 LOWEST, HIGHEST = 1e-6, 10.0
@@ -51,7 +51,7 @@ def find_learning_rate(run: Run) -> RateTest:
     model = keras.models.clone_model(run.model)
     model.set_weights(run.model.get_weights())
     loss, _ = loss_and_metric(model, run.data.task)
-    model.compile(optimizer=optimizer(run.recipe.training, LOWEST), loss=loss)
+    model.compile(optimizer=optimizer_for(model, run.recipe.training, LOWEST), loss=loss)
     rise = _Rise()
     batches = run.pipeline("train").batches(run.batch_size, shuffle_seed=run.recipe.training.seed)
     model.fit(

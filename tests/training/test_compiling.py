@@ -11,6 +11,7 @@ from dlapp.architectures import builder
 from dlapp.errors import RecipeError, UnknownName
 from dlapp.recipe import Optimizer, Recipe, Training
 from dlapp.training.compiling import build, compile_for
+from dlapp.training.precision import in_mixed_precision
 from dlapp.training.schedules import WarmUp, learning_rate
 
 RATE = 0.1
@@ -166,6 +167,24 @@ def test_clipping_bounds_the_step(clip, norm):
     )
     weights = np.concatenate([weight.ravel() for weight in model.get_weights()])
     assert np.linalg.norm(weights) == pytest.approx(norm, rel=1e-5)
+
+
+def test_the_loss_is_scaled_where_layers_compute_in_float16():
+    training = Recipe.from_values({"architecture": "shallow_network", "data": "digits"}).training
+    plain = builder("shallow_network")((4,), classes=3)
+    model = in_mixed_precision(plain)
+    for network in (plain, model):
+        compile_for(network, training, task="classification", steps_per_epoch=2)
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert not isinstance(plain.optimizer, keras.optimizers.LossScaleOptimizer)
+    before = model.get_weights()
+    model.optimizer.build(model.trainable_variables)
+    for infinite in (True, False):
+        model.optimizer.apply([weight * (np.inf if infinite else 0) + 1 for weight in model.trainable_variables])
+        moved = [not np.array_equal(*pair) for pair in zip(before, model.get_weights(), strict=True)]
+        assert moved == [not infinite] * len(before)
+    # resuming counts the epochs by them; the schedule goes on by the steps that were taken
+    assert (int(model.optimizer.iterations), int(model.optimizer.inner_optimizer.iterations)) == (2, 1)
 
 
 def test_a_regression_has_one_linear_output_and_its_own_loss():
