@@ -38,6 +38,7 @@ SCHEDULES: Mapping[str, Mapping[str, float]] = {
     "cosine": {},
     "plateau": {"decay_rate": 0.5, "decay_epochs": 5},
 }
+IMAGENET = "imagenet:"  # an architecture's weights, of keras.applications
 _AXES = '{low = 1e-4, high = 0.1, scale = "log"} or {choices = [16, 32]}'
 
 
@@ -138,6 +139,17 @@ class Transfer(_Table):
     unfreeze: pydantic.NonNegativeInt | Literal["all"] = 0
     epochs: pydantic.PositiveInt = 10
     learning_rate: pydantic.PositiveFloat | None = None
+
+    @property
+    def folder(self) -> str | None:
+        """The folder of the network, or its name; None for ImageNet's."""
+        return None if self.model.startswith(IMAGENET) else self.model
+
+    def resolved(self, training: "Training") -> Self:
+        """The same, with a learning rate beside that of ``training``."""
+        if self.learning_rate is not None:
+            return self
+        return self.model_copy(update={"learning_rate": training.learning_rate / 10})
 
 
 class Training(_Table):

@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -18,7 +19,7 @@ from dlapp.data.examples import with_channels
 from dlapp.data.measuring import measure, measure_target
 from dlapp.data.pipelines import Pipeline, naming_unreadable
 from dlapp.errors import RecipeError, SourceError, UnknownName
-from dlapp.recipe import Recipe, Transfer
+from dlapp.recipe import Augment, Recipe
 from dlapp.training.base_network import BaseNetwork, load_base
 from dlapp.training.compiling import build, rebuild
 from dlapp.training.model_folder import ModelFolder
@@ -78,7 +79,7 @@ def prepare(recipe: Recipe, data: Data | None = None, preprocessing: signatures.
     base = load_base(recipe)
     notes: tuple[str, ...] = ()
     if base is None:
-        recipe = _with_own_defaults(recipe)
+        recipe = with_own_defaults(recipe)
     else:
         recipe, notes = _take_over(recipe, base)
     wanted = recipe.preprocessing
@@ -95,6 +96,8 @@ def prepare(recipe: Recipe, data: Data | None = None, preprocessing: signatures.
                 scale=wanted.scale,
                 antialias=wanted.antialias,
             )
+    _check_changes(recipe, data, preprocessing.size)
+    class_weights(recipe, data)  # a label that is misspelt shall not wait for the first epoch
     resolved = wanted
     if data.channels:
         update = {"size": preprocessing.size, "channels": data.channels, "antialias": preprocessing.antialias}
@@ -112,10 +115,9 @@ def prepare(recipe: Recipe, data: Data | None = None, preprocessing: signatures.
     if data.task == "regression":
         linear = getattr(model.layers[-1], "activation", None) == keras.activations.linear
         target = measure_target(data.train, data.target, ends_linear=linear)
-    _check_changes(recipe, data)
-    class_weights(recipe, data)  # a label that is misspelt shall not wait for the first epoch
+    transfer = recipe.transfer and recipe.transfer.resolved(recipe.training)
     used = recipe.model_copy(
-        update={"preprocessing": resolved, "training": recipe.training.resolved(), "transfer": _resolve(recipe)}
+        update={"preprocessing": resolved, "training": recipe.training.resolved(), "transfer": transfer}
     )
     return Run(used, data, preprocessing, model, target, notes)
 
@@ -128,11 +130,14 @@ def _convert(data: Data, channels: int) -> Data:
     return dataclasses.replace(data, **parts)
 
 
-def _with_own_defaults(recipe: Recipe) -> Recipe:
+def with_own_defaults(recipe: Recipe) -> Recipe:
     """The recipe with the dropout and the learning rate of its architecture, where it says nothing of them.
 
-    What the paper drops stands in the recipe of the run, and not in the builder alone.
+    What the paper drops stands in the recipe of the run, and not in the builder alone. A transfer has no use for
+    them: it is returned as it is.
     """
+    if recipe.transfer is not None:
+        return recipe
     training, own = recipe.training, {}
     default = inspect.signature(builder(recipe.architecture)).parameters.get("dropout")
     said = "dropout" in training.model_fields_set or "dropout" in recipe.architecture_options
@@ -144,13 +149,21 @@ def _with_own_defaults(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"training": training.model_copy(update=own)})
 
 
-def _check_changes(recipe: Recipe, data: Data) -> None:
+def _check_changes(recipe: Recipe, data: Data, size: tuple[int, int] | None) -> None:
     """Refuses changes to training examples that these data cannot have."""
     augment = recipe.preprocessing.augment
     if data.task == "regression" and are_soft(recipe):
         raise RecipeError(
             f"{recipe.data} has no classes to mix: remove training.label_smoothing and preprocessing.augment.mixup and "
             "cutmix."
+        )
+    if size is None:
+        if augment != Augment():
+            raise RecipeError(f"{recipe.data} holds rows, not pictures: remove preprocessing.augment.")
+    elif augment.crop > min(size):
+        raise RecipeError(
+            f"preprocessing.augment.crop must be at most {min(size)}, the shorter side of the pictures; got "
+            f"{augment.crop}: make it smaller."
         )
     if data.channels == 4 and (augment.brightness or augment.contrast or augment.rand_augment):
         raise RecipeError(
@@ -199,13 +212,6 @@ def _check_fits(base: BaseNetwork, recipe: Recipe, data: Data) -> signatures.Pre
     return dataclasses.replace(kept, layout=data.train.layout)
 
 
-def _resolve(recipe: Recipe) -> Transfer | None:
-    transfer = recipe.transfer
-    if transfer is None or transfer.learning_rate is not None:
-        return transfer
-    return transfer.model_copy(update={"learning_rate": recipe.training.learning_rate / 10})
-
-
 def scaled(examples: Examples, target: signatures.Target | None) -> Examples:
     """Examples whose targets are as the network gives them: for a regression, mean 0 and variance 1."""
     if target is None:
@@ -235,9 +241,21 @@ def class_weights(recipe: Recipe, data: Data) -> dict[int, float] | None:
     return {index: wanted.get(label, 1.0) for index, label in enumerate(data.labels)}
 
 
-def load_data(recipe: Recipe) -> Data:
-    """The source of a recipe, split as it says."""
-    split = recipe.split
+def load_data(recipe: Recipe, columns: Sequence[signatures.Column] | None = None) -> Data:
+    """The source of a recipe, split as it says.
+
+    Args:
+        recipe: names the source.
+        columns: of a table, as a model knows them. Where it is None they are those of the network that a
+            transfer starts from, or else of train.
+
+    Raises:
+        SourceError: the source cannot be read, or has other columns.
+        UnknownName: there is no such source, or no such model to start from.
+    """
+    split, transfer = recipe.split, recipe.transfer
+    if columns is None and transfer is not None and transfer.folder is not None:
+        columns = ModelFolder.find(transfer.folder).read_signature().preprocessing.columns
     return load(
         recipe.data,
         dev=split.dev,
@@ -245,6 +263,7 @@ def load_data(recipe: Recipe) -> Data:
         seed=split.seed,
         own=split.own,
         channels=recipe.preprocessing.channels,
+        columns=columns or None,
     )
 
 
@@ -255,7 +274,8 @@ def load_own_data(folder: ModelFolder) -> Data:
         SourceError: they have changed since.
     """
     recipe = folder.read_recipe()
-    data = load_data(recipe)
+    # the network that it may have started from need not be there any more
+    data = load_data(recipe, folder.read_signature().preprocessing.columns if recipe.transfer else ())
     if data.hash != folder.read_metrics()["data_hash"]:
         raise SourceError(
             f"{recipe.data} has changed since {folder.path} was trained, and its splits with it: test would hold "

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ from dlapp.evaluation.learning_curve import Extrapolation, extrapolate
 from dlapp.recipe import Recipe
 from dlapp.training.finishing import predict
 from dlapp.training.measured import errors_of
+from dlapp.training.precision import in_float32
 from dlapp.training.preparing import prepare
 from dlapp.training.run import fit_in_memory
 
@@ -66,15 +68,8 @@ def learning_curve(recipe: Recipe, data: Data, *, seeds: int, tell: Tell) -> Lea
         for place, size in enumerate(sizes):
             chosen = data.train if size == whole else _draw(data.train, size, seed)[1]
             factor = min(whole / size, _MOST_EPOCHS)
-            training = recipe.training.model_copy(
-                update={
-                    "seed": seed,
-                    "epochs": round(recipe.training.epochs * factor),
-                    "early_stopping": round(recipe.training.early_stopping * factor),
-                }
-            )
             errors = _errors_after_training(
-                recipe.model_copy(update={"training": training}),
+                _longer(recipe, factor, seed),
                 dataclasses.replace(data, train=chosen),
                 {"train": chosen, "dev": data.dev},
             )
@@ -89,11 +84,28 @@ def learning_curve(recipe: Recipe, data: Data, *, seeds: int, tell: Tell) -> Lea
     )
 
 
+def _longer(recipe: Recipe, factor: float, seed: int) -> Recipe:
+    """The recipe with so many times the epochs, of every stage, and another seed."""
+    training, transfer = recipe.training, recipe.transfer
+    update: dict[str, Any] = {
+        "training": training.model_copy(
+            update={
+                "seed": seed,
+                "epochs": round(training.epochs * factor),
+                "early_stopping": round(training.early_stopping * factor),
+            }
+        )
+    }
+    if transfer is not None:
+        update["transfer"] = transfer.model_copy(update={"epochs": round(transfer.epochs * factor)})
+    return recipe.model_copy(update=update)
+
+
 def _errors_after_training(recipe: Recipe, data: Data, parts: Mapping[str, Examples]) -> dict[str, np.ndarray]:
     keras.backend.clear_session()
     run = prepare(recipe, data)
     fit_in_memory(run)
-    network = with_final_output(run.model, run.target)
+    network = with_final_output(in_float32(run.model), run.target)
     return {
         name: errors_of(part, predict(network, part, run.preprocessing), run.target) for name, part in parts.items()
     }

@@ -188,6 +188,8 @@ def _check_space(recipe: Recipe) -> None:
     space = recipe.tune.space
     for key, axis in space.items():
         table, _, option = key.partition(".")
+        if recipe.transfer is not None and (key in (WIDTH, DEPTH) or table == "architecture_options"):
+            raise RecipeError(f"{recipe.transfer.model} is built already: remove tune.space.{key}.")
         if key in (WIDTH, DEPTH):
             _check_layers(recipe, key)
         elif key in _NOT_SEARCHED or table not in _SEARCHED:

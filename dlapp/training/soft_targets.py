@@ -60,10 +60,9 @@ class SoftTargets:
         The weight of an example is the mean of those of its classes, each by its share.
         """
         shares = tf.one_hot(targets, self._classes)
-        if len(inputs.shape) == 4:  # rows and cached features are not mixed
-            for layer in self._mixing:
-                mixed = layer({"images": inputs, "labels": shares}, training=True)
-                inputs, shares = mixed["images"], mixed["labels"]
+        for layer in self._mixing:
+            mixed = layer({"images": inputs, "labels": shares}, training=True)
+            inputs, shares = mixed["images"], mixed["labels"]
         weights = () if self._weights is None else (tf.linalg.matvec(shares, self._weights),)
         shares = shares * (1 - self._smoothing) + self._smoothing / self._classes
         return (inputs, self._as_given(shares), *weights)

@@ -35,7 +35,8 @@ from dlapp.signature import Preprocessing
 from dlapp.training import search_space
 from dlapp.training.finishing import predict, score_task
 from dlapp.training.model_folder import ModelFolder
-from dlapp.training.preparing import prepare
+from dlapp.training.precision import in_float32
+from dlapp.training.preparing import prepare, with_own_defaults
 from dlapp.training.run import fit_in_memory, train
 
 TUNING = "tuning"  # the folder of a search, in the folder of the model that comes of it
@@ -94,14 +95,16 @@ class Search:
 
         Args:
             path: in a folder that is made if need be.
-            recipe: its space is completed by ``search_space.with_space``.
+            recipe: what its architecture has defaults of its own for is completed, and its space by
+                ``search_space.with_space``.
             data: of the recipe.
 
         Raises:
             TrainingError: the file holds a search of another recipe, space or data; or it cannot be used.
             RecipeError: the space cannot be searched.
         """
-        recipe = search_space.with_space(recipe, len(data.train))
+        # before it is dumped for the first time: what is left out could not be told from what is said
+        recipe = search_space.with_space(with_own_defaults(recipe), len(data.train))
         basis = {"recipe": recipe.model_dump(mode="json", exclude_none=True), "data_hash": data.hash}
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -254,7 +257,7 @@ class Search:
             self._measured["once"] = run.preprocessing
         fit_in_memory(run, [_Report(trial)])
         dev = run.data.dev
-        answers = predict(with_final_output(run.model, run.target), dev, run.preprocessing)
+        answers = predict(with_final_output(in_float32(run.model), run.target), dev, run.preprocessing)
         return score_task(dev.targets, answers, run.data.labels, run.target)["loss"]
 
     def _describe(self, number: int, trial: optuna.trial.FrozenTrial) -> Tried:

@@ -3,7 +3,7 @@
 import pytest
 
 from dlapp.errors import RecipeError, UnknownName
-from dlapp.recipe import Axis, Recipe
+from dlapp.recipe import Axis, Recipe, Transfer
 from dlapp.training.search_space import active_axes, own_value, with_space, with_values
 
 
@@ -100,6 +100,14 @@ def test_parameters_of_another_optimizer_are_left_out():
 def test_a_space_that_no_trial_could_use_is_refused(space, error, message):
     with pytest.raises(error, match=message):
         with_space(recipe(space=space), 100)
+
+
+@pytest.mark.parametrize("key", ["width", "depth", "architecture_options.units"])
+def test_a_network_that_is_there_is_not_built_otherwise(key):
+    wanted = recipe("deep_network", space={key: {"low": 1, "high": 2}})
+    wanted = wanted.model_copy(update={"transfer": Transfer(model="base")})
+    with pytest.raises(RecipeError, match=f"base is built already: remove tune.space.{key}"):
+        with_space(wanted, 100)
 
 
 def test_depth_needs_a_list_of_layers():

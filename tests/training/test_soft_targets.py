@@ -83,9 +83,9 @@ def test_the_weight_of_a_mixture_is_that_of_its_classes():
     np.testing.assert_allclose(hard, np.array([1.0, 3.0, 0.5])[CLASSES], atol=1e-7)
 
 
-def test_rows_are_smoothed_and_not_mixed():
+def test_rows_are_smoothed():
     rows = RANDOM.normal(size=(12, 4)).astype(np.float32)
-    inputs, shares = soften(recipe(mixup=1.0, smoothing=0.3), inputs=rows)
+    inputs, shares = soften(recipe(smoothing=0.3), inputs=rows)
     np.testing.assert_array_equal(inputs, rows)
     np.testing.assert_allclose(shares.max(axis=1), 0.8, atol=1e-7)
 
@@ -159,7 +159,10 @@ def test_smoothed_classes_are_learnt(rows, workplace, train, architecture):
             r"has no classes to mix: remove training\.label_smoothing",
         ),
         ("alpha", {"preprocessing": {"augment": {"brightness": 0.1}}}, r"transparency .*preprocessing\.channels = 3"),
+        ("iris", {"preprocessing": {"augment": {"mixup": 0.4}}}, r"iris holds rows, .* remove preprocessing\.augment"),
+        ("alpha", {"preprocessing": {"augment": {"crop": 9}}}, r"augment\.crop must be at most 8, .* got 9: make it"),
     ],
+    ids=["regression", "alpha", "rows", "crop"],
 )
 def test_what_these_data_cannot_have_is_refused(workplace, source, values, message):
     np.savez(
@@ -167,7 +170,7 @@ def test_what_these_data_cannot_have_is_refused(workplace, source, values, messa
         x=np.zeros((20, 8, 8, 4), np.uint8) + np.arange(20, dtype=np.uint8)[:, None, None, None],
         y=np.arange(20) % 2,
     )
-    data = source if source == "diabetes" else "npz:alpha.npz"
+    data = "npz:alpha.npz" if source == "alpha" else source
     with pytest.raises(RecipeError, match=message):
         preparing.prepare(Recipe.from_values({"architecture": "deep_network", "data": data, **values}))
 

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from dlapp.errors import DlappError, RecipeError, TrainingDiverged, TrainingError
 from dlapp.recipe import Recipe
-from dlapp.training import tuning
+from dlapp.training import finishing, tuning
 from dlapp.training.model_folder import ModelFolder
 from dlapp.training.preparing import load_data
 from dlapp.training.tuning import Search, train_best
@@ -256,6 +256,28 @@ def test_divergence_of_a_real_run_is_a_trial(begin):
     tried = list(begin(wanted).run(2))
     assert [trial.state for trial in tried] == ["complete", "diverged"]
     assert "the loss became" in tried[1].why
+
+
+def test_a_search_begins_with_what_the_architecture_has_of_its_own(begin, measured):
+    wanted = Recipe.from_values({"architecture": "vgg16", "data": "digits"})
+    search = begin(wanted)
+    list(search.run(1))
+    assert (measured[0].training.dropout, measured[0].training.learning_rate) == (0.5, 1e-4)
+    assert search.tried()[0].values["training.learning_rate"] == 1e-4
+    said = begin(wanted.model_copy(update={"training": wanted.training.model_copy(update={"dropout": 0.0})}), name="2")
+    assert said.recipe.training.dropout == 0.0
+
+
+def test_a_trial_is_measured_in_float32(begin, monkeypatch):
+    networks = []
+
+    def predict(network, *args):
+        networks.append(network)
+        return finishing.predict(network, *args)
+
+    monkeypatch.setattr(tuning, "predict", predict)
+    list(begin(shallow(LEARNING_RATE, epochs=1, mixed_precision=True)).run(1))
+    assert {layer.compute_dtype for layer in networks[0].layers} == {"float32"}
 
 
 class Untouchable:
