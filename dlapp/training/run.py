@@ -45,7 +45,8 @@ def train(run: Run, folder: ModelFolder, console: Console) -> dict[str, np.ndarr
         values (n, 1).
 
     Raises:
-        TrainingError: the folder holds a part of a run on other data, or from another network.
+        TrainingError: the folder holds a part of a run on other data, or from another network, or a head was to be
+            trained for longer after its fine-tuning had begun.
     """
     folder.last_state.parent.mkdir(parents=True, exist_ok=True)
     base = base_folder(run.recipe)
@@ -59,6 +60,7 @@ def train(run: Run, folder: ModelFolder, console: Console) -> dict[str, np.ndarr
                 f"{changed} has changed since the run in {folder.path} began, and a resumed run goes on from the same. "
                 "Train anew under another --name."
             )
+    _check_not_begun(run, folder)
     folder.metrics.unlink(missing_ok=True)  # of other weights than those to come; a folder without is unfinished
     run.recipe.write(folder.recipe, header=f"dlapp train {shlex.quote(str(folder.recipe))}")
     write_json(folder.last_state, state)
@@ -74,7 +76,6 @@ def fit(run: Run, folder: ModelFolder, console: Console) -> None:
 
     Raises:
         TrainingDiverged: the loss became NaN or infinite.
-        TrainingError: a head was to be trained for longer after its fine-tuning had begun.
         SourceError: a picture cannot be decoded.
     """
     if run.recipe.transfer is None:
@@ -88,7 +89,6 @@ def fit(run: Run, folder: ModelFolder, console: Console) -> None:
         stage.model.set_weights(load_keras(left.model).get_weights())
         return min(row["dev_loss"] for row in read_history(left.history))
 
-    _check_not_begun(run, folder)
     tell = functools.partial(console.print, highlight=False)
     fit_stages(run, fit_stage, tell, scratch=folder.last_model.parent)
     with replacing(folder.model) as beside:
@@ -98,6 +98,7 @@ def fit(run: Run, folder: ModelFolder, console: Console) -> None:
 
 
 def _check_not_begun(run: Run, folder: ModelFolder) -> None:
+    """Refuses more epochs for a head whose fine-tuning has begun, before anything of the run is replaced."""
     head = read_history(folder.stage("head").history)
     training = run.recipe.training
     finished = len(head) >= training.epochs or stops_early(head, training.early_stopping)

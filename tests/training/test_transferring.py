@@ -161,6 +161,9 @@ def test_a_head_is_not_trained_on_after_its_fine_tuning_began(place, tmp_path, t
     values["training"]["epochs"] = 2
     with pytest.raises(TrainingError, match=r"fine-tuning in .* has begun after 1 epochs of the new head: .* have 2"):
         train(tmp_path / "run", values)
+    left = ModelFolder(tmp_path / "run")
+    assert left.read_metrics()
+    assert left.read_recipe().training.epochs == 1, "a refusal leaves the run as it was"
 
 
 def test_a_run_does_not_go_on_from_another_network(place, tmp_path, train):
