@@ -38,7 +38,6 @@ SCHEDULES: Mapping[str, Mapping[str, float]] = {
     "cosine": {},
     "plateau": {"decay_rate": 0.5, "decay_epochs": 5},
 }
-IMAGENET = "imagenet:"  # an architecture's weights, of keras.applications
 _AXES = '{low = 1e-4, high = 0.1, scale = "log"} or {choices = [16, 32]}'
 
 
@@ -131,7 +130,7 @@ class Transfer(_Table):
     Attributes:
         model: a folder that a run left, its name below ``models/``, or ``imagenet:`` and an architecture.
         unfreeze: how many of the last layers before the new one are then trained too, or ``"all"``; 0 for none.
-        epochs: of that fine-tuning.
+        epochs: of that fine-tuning, which has no warm-up.
         learning_rate: of that fine-tuning; a tenth of ``training.learning_rate`` where it is left out.
     """
 
@@ -139,11 +138,6 @@ class Transfer(_Table):
     unfreeze: pydantic.NonNegativeInt | Literal["all"] = 0
     epochs: pydantic.PositiveInt = 10
     learning_rate: pydantic.PositiveFloat | None = None
-
-    @property
-    def folder(self) -> str | None:
-        """The folder of the network, or its name; None for ImageNet's."""
-        return None if self.model.startswith(IMAGENET) else self.model
 
     def resolved(self, training: "Training") -> Self:
         """The same, with a learning rate beside that of ``training``."""

@@ -20,7 +20,7 @@ from dlapp.data.measuring import measure, measure_target
 from dlapp.data.pipelines import Pipeline, naming_unreadable
 from dlapp.errors import RecipeError, SourceError, UnknownName
 from dlapp.recipe import Augment, Recipe
-from dlapp.training.base_network import BaseNetwork, load_base
+from dlapp.training.base_network import BaseNetwork, base_folder, load_base
 from dlapp.training.compiling import build, rebuild
 from dlapp.training.model_folder import ModelFolder
 from dlapp.training.precision import in_mixed_precision
@@ -253,9 +253,10 @@ def load_data(recipe: Recipe, columns: Sequence[signatures.Column] | None = None
         SourceError: the source cannot be read, or has other columns.
         UnknownName: there is no such source, or no such model to start from.
     """
-    split, transfer = recipe.split, recipe.transfer
-    if columns is None and transfer is not None and transfer.folder is not None:
-        columns = ModelFolder.find(transfer.folder).read_signature().preprocessing.columns
+    split = recipe.split
+    base = base_folder(recipe) if columns is None else None
+    if base is not None:
+        columns = base.read_signature().preprocessing.columns
     return load(
         recipe.data,
         dev=split.dev,

@@ -12,8 +12,10 @@ import keras
 import numpy as np
 
 from dlapp.errors import TrainingError
+from dlapp.training.batches import Batches
 from dlapp.training.compiling import loss_and_metric, optimizer_for
-from dlapp.training.preparing import Run, class_weights
+from dlapp.training.preparing import Run
+from dlapp.training.soft_targets import are_soft
 
 LOWEST, HIGHEST = 1e-6, 10.0
 _STEPS = 200
@@ -42,22 +44,22 @@ class RateTest:
 def find_learning_rate(run: Run) -> RateTest:
     """Trains a copy of the run's network for 200 steps while the rate grows from 1e-6 to 10.
 
-    The optimizer, its parameters and clipping are those of the recipe, its schedule is not used. The network
-    of ``run`` keeps its weights.
+    Batches, loss, and the optimizer with its parameters and clipping are those of the recipe, its schedule is not
+    used. The network of ``run`` keeps its weights.
 
     Raises:
         TrainingError: the loss never fell, so there is nothing to suggest.
     """
     model = keras.models.clone_model(run.model)
     model.set_weights(run.model.get_weights())
-    loss, _ = loss_and_metric(model, run.data.task)
+    loss, _ = loss_and_metric(model, run.data.task, soft=are_soft(run.recipe))
     model.compile(optimizer=optimizer_for(model, run.recipe.training, LOWEST), loss=loss)
     rise = _Rise()
-    batches = run.pipeline("train").batches(run.batch_size, shuffle_seed=run.recipe.training.seed)
+    batches = Batches(run)
     model.fit(
-        batches.repeat(),
+        batches.train.repeat(),
         steps_per_epoch=_STEPS,
-        class_weight=class_weights(run.recipe, run.data),
+        class_weight=batches.class_weights,
         callbacks=[rise],
         shuffle=False,  # the pipeline shuffles
         verbose=0,

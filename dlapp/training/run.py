@@ -12,11 +12,11 @@ import tensorflow as tf
 from rich.console import Console
 
 from dlapp.architectures.heads import for_inference
-from dlapp.data.augmentation import augmenter
 from dlapp.data.pipelines import naming_unreadable
 from dlapp.errors import TrainingDiverged, TrainingError
 from dlapp.files import replacing, sha256, write_json
 from dlapp.training.base_network import base_folder
+from dlapp.training.batches import Batches
 from dlapp.training.callbacks import (
     Checkpoint,
     EarlyStopping,
@@ -32,8 +32,8 @@ from dlapp.training.callbacks import (
 from dlapp.training.compiling import compile_for
 from dlapp.training.finishing import finish
 from dlapp.training.model_folder import ModelFolder, load_keras
-from dlapp.training.preparing import Run, class_weights
-from dlapp.training.soft_targets import SoftTargets, are_soft
+from dlapp.training.preparing import Run
+from dlapp.training.soft_targets import are_soft
 from dlapp.training.transferring import fit_stages
 
 
@@ -189,21 +189,9 @@ def _fit(run: Run, callbacks: Sequence[keras.callbacks.Callback], past: Sequence
         tf.config.experimental.enable_op_determinism()  # on a CPU the same seed gives the same numbers without it
     training = run.recipe.training
     epoch = tf.Variable(tf.constant(0, tf.int64))
-    augment = None
-    if run.preprocessing.size is not None:
-        augment = augmenter(run.recipe.preprocessing.augment, run.preprocessing.size)
-    train = run.pipeline("train").batches(run.batch_size, shuffle_seed=training.seed, epoch=epoch, augment=augment)
-    dev = run.pipeline("dev").batches(run.batch_size)
-    weights = class_weights(run.recipe, run.data)
-    seeded = list(augment.variables) if augment is not None else []
-    if are_soft(run.recipe):
-        soft = SoftTargets(run.recipe, len(run.data.labels), run.model.outputs[0].shape[-1], weights)
-        # in sequence: the seed generators are state, and its order must repeat
-        train, dev = train.map(soft.soften).prefetch(tf.data.AUTOTUNE), dev.map(soft.harden)
-        weights = None  # they are in the pipeline
-        seeded += soft.variables
+    batches = Batches(run, epoch)
     always: list[keras.callbacks.Callback] = [
-        EpochSeeds(training.seed, epoch, seeded),
+        EpochSeeds(training.seed, epoch, batches.seeded),
         StopOnNaN(scaled=run.recipe.preprocessing.scale != "none"),  # features of a transfer are of scaled inputs
     ]
     if training.schedule == "plateau":
@@ -220,11 +208,11 @@ def _fit(run: Run, callbacks: Sequence[keras.callbacks.Callback], past: Sequence
         )
     with naming_unreadable(*run.data.splits().values()):
         run.model.fit(
-            train,
-            validation_data=dev,
+            batches.train,
+            validation_data=batches.dev(),
             epochs=training.epochs,
             initial_epoch=len(past),
-            class_weight=weights,
+            class_weight=batches.class_weights,
             callbacks=[*always, *callbacks],
             shuffle=False,  # the pipeline shuffles
             verbose=0,

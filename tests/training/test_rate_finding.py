@@ -45,6 +45,12 @@ def test_noise_of_the_first_batches_suggests_nothing(data, seed):
     assert 3e-4 < found.suggestion < 0.05  # the rates that train these networks; noise is at 1e-6 as likely as at 1
 
 
+def test_the_loss_is_that_of_the_training():
+    found = find_learning_rate(prepared("iris", label_smoothing=0.6, class_weights={"setosa": 1.0}))
+    shares = np.array([0.6, 0.2, 0.2])
+    assert min(found.losses) > -shares @ np.log(shares), "no loss is below the entropy of its targets"
+
+
 def test_a_loss_that_never_falls_suggests_nothing(workplace):
     np.savez("noise.npz", x=np.ones((60, 3)), y=np.arange(60) % 2)  # nothing to learn from
     with pytest.raises(TrainingError, match="did not fall at any learning rate"):
