@@ -11,6 +11,8 @@ from keras import layers
 
 from dlapp.architectures import ARCHITECTURES, builder
 from dlapp.architectures.auxiliary import WithAuxiliaryClassifiers
+from dlapp.architectures.custom_layers import GroupedConv2D, LocalResponseNormalization
+from dlapp.architectures.resnet import bottleneck_block
 from dlapp.training.compiling import loss_and_metric
 from dlapp.training.gradient_checking import check_gradients
 
@@ -60,7 +62,7 @@ def by_name(found):
     return {tensor.name: tensor for tensor in found}
 
 
-# one of each family that has its own blocks: deeper networks repeat them, and take minutes
+# builders that fit into a few pixels: larger ones take minutes, and blocks that only they have follow below
 @pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name not in DEEP])
 def test_every_builder_has_correct_gradients(name):
     make, shape = builder(name), SMALL.get(name, (6,))
@@ -78,6 +80,27 @@ def test_every_builder_has_correct_gradients(name):
         assert tensor.verdict == "correct", tensor
         assert tensor.relative_error < 1e-7, tensor  # what the course asks for; float32 would leave 1e-3
         assert tensor.checked + tensor.kinks == min(20, np.prod(tensor.shape))
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        lambda x: LocalResponseNormalization(size=3, alpha=0.5, name="norm")(x),
+        lambda x: GroupedConv2D(4, 3, groups=2, padding="same", activation="relu", name="grouped")(x),
+        lambda x: bottleneck_block(x, 2, strides=2, strided=2, name="block"),
+        lambda x: bottleneck_block(x, 2, name="block"),
+    ],
+    ids=["response normalization", "groups", "projected bottleneck", "bottleneck"],
+)
+def test_blocks_of_larger_networks_have_correct_gradients(block):
+    inputs = keras.Input((4, 4, 2))
+    # tanh: normalization would leave a bias before it no gradient
+    x = block(layers.Conv2D(8, 3, padding="same", activation="tanh", name="conv")(inputs))
+    model = keras.Model(inputs, layers.Dense(3, name="classifier")(layers.Flatten(name="flatten")(x)))
+    loss, _ = loss_and_metric(model, "classification")
+    found = check_gradients(model, batch((4, 4, 2))[0], np.arange(8) % 3, loss)
+    assert {tensor.name for tensor in found} == {weight.path for weight in model.trainable_weights}
+    assert {tensor.verdict for tensor in found} == {"correct"}, found
 
 
 def test_auxiliary_classifiers_are_a_part_of_the_cost():
