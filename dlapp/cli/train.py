@@ -241,7 +241,7 @@ def _check_base_stays(recipe: "Recipe", folder: "ModelFolder") -> None:
     from dlapp.training.base_network import base_folder
 
     base = base_folder(recipe)
-    if base is not None and base.path.absolute() == folder.path.absolute():
+    if base is not None and base.path.resolve() == folder.path.resolve():
         raise RecipeError(
             f"{base.path} is what the transfer starts from, and cannot be where it goes. Choose another --name."
         )

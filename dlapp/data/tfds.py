@@ -219,7 +219,7 @@ def _as_arrays(found: _Set, splits: Mapping[str, str]) -> tuple[Loaded, list[str
 def _as_files(
     found: _Set, splits: Mapping[str, str], channels: int | None, unreadable: list[str] | None
 ) -> tuple[Loaded, list[str]]:
-    """Pictures of varying size, as files that are written if they are not there yet; and the splits without labels."""
+    """Pictures as files that are written if they are not there yet; and the splits without labels."""
     root = found.folder.with_name(f"dlapp-{found.folder.name}-{found.image}-{found.label}")
     prepared = (found.folder / _INFO).stat().st_mtime
     if not root.is_dir() or root.stat().st_mtime < prepared:
@@ -228,10 +228,11 @@ def _as_files(
                 for ours, own in splits.items():
                     _write_files(found, own, scratch / ours)
         except OSError as error:
+            varying = None in found.builder.info.features[found.image].shape
+            why = "vary in size" if varying else f"take more than {_MOST_IN_MEMORY / 1024**3:g} GiB"
             raise SourceError(
-                f"the pictures of tfds:{found.name} vary in size or are too many for memory, and are written as files "
-                f"beside the prepared set, which failed: {error}. Make room, or copy the set to a --data-dir of your "
-                "own."
+                f"the pictures of tfds:{found.name} {why}, so they are written as files beside the prepared set, which "
+                f"failed: {error}. Make room, or copy the set to a --data-dir of your own."
             ) from error
     by_split, unlabelled = {}, []
     for ours, own in splits.items():

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dlapp.architectures import ARCHITECTURES
-from dlapp.recipe import Recipe
+from dlapp.recipe import Augment, Recipe
 from dlapp.training.callbacks import Row
 
 _LINEAR = ("logistic_unit", "softmax_regression", "linear_unit")
@@ -95,8 +95,10 @@ def advise(recipe: Recipe, problems: Mapping[str, float], facts: Facts) -> tuple
 def _against_bias(recipe: Recipe, facts: Facts) -> list[Advice]:
     training = recipe.training
     advice = []
-    penalties = {"training.l1": 0, "training.l2": 0, "training.dropout": 0.0, "training.label_smoothing": 0.0}
-    penalties |= {"preprocessing.augment.mixup": 0.0, "preprocessing.augment.cutmix": 0.0}
+    penalties: dict[str, Any] = {"training.l1": 0, "training.l2": 0}
+    penalties |= {"training.dropout": 0.0, "training.label_smoothing": 0.0}
+    if recipe.preprocessing.augment != Augment():
+        penalties["preprocessing.augment"] = {}
     why = "regularization holds the network back from fitting train: take it away first"
     advice += _change("bias", why, recipe, facts, "unregularized", penalties)
     bigger = _bigger(recipe, facts)
@@ -108,8 +110,8 @@ def _against_bias(recipe: Recipe, facts: Facts) -> list[Advice]:
     advice += [*longer, *bigger] if few else [*bigger, *longer]
     if training.optimizer != "adam":
         why = f"Adam usually fits faster than {training.optimizer}"
-        rate = ARCHITECTURES[recipe.architecture].learning_rate or 0.002
-        settings = {"training.optimizer": "adam", "training.learning_rate": rate}
+        own = None if recipe.transfer is not None else ARCHITECTURES[recipe.architecture].learning_rate
+        settings = {"training.optimizer": "adam", "training.learning_rate": own or 0.002}
         advice += _change("bias", why, recipe, facts, "adam", settings)
     why = "a better learning rate: the range test looks at all of them in a minute"
     command = shlex.join(["dlapp", "train", facts.recipe_path, "--find-learning-rate"])

@@ -147,7 +147,7 @@ def _fit_into(folder: ModelFolder, run: Run, console: Console) -> None:
     finally:
         progress.close()
     if not folder.model.exists():
-        raise TrainingDiverged("the loss on dev was never a number. Lower the learning rate (training.learning_rate).")
+        raise TrainingDiverged("the loss on dev was never a number. Lower the learning rate.")
 
 
 def fit_in_memory(run: Run, callbacks: Sequence[keras.callbacks.Callback] = ()) -> float:
@@ -179,7 +179,7 @@ def _fit_in_memory(run: Run, callbacks: Sequence[keras.callbacks.Callback]) -> f
     stopping = EarlyStopping([], monitor="val_loss", mode="min", patience=patience, restore_best_weights=True)
     _fit(run, [*callbacks, stopping], [])
     if not math.isfinite(stopping.best):
-        raise TrainingDiverged("the loss on dev was never a number. Lower the learning rate (training.learning_rate).")
+        raise TrainingDiverged("the loss on dev was never a number. Lower the learning rate.")
     return float(stopping.best)
 
 

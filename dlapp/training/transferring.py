@@ -81,11 +81,11 @@ def _head_stage(run: Run, tell: Tell, scratch: Path | None) -> Iterator[Run]:
     splits = {"train": run.data.train, "dev": run.data.dev}
     count = sum(map(len, splits.values()))
     size = count * features.output_shape[-1] * np.dtype(np.float32).itemsize
+    for left in scratch.glob("features-*") if scratch is not None else ():  # by a run that was killed
+        shutil.rmtree(left)
     with contextlib.ExitStack() as stack:
         folder = None
         if size > cache_limit():
-            for left in scratch.glob("features-*") if scratch is not None else ():  # by a run that was killed
-                shutil.rmtree(left)
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=scratch, prefix="features-")))
         started = time.perf_counter()
         cached = dict(_compute(features, splits, run.preprocessing, folder))

@@ -266,9 +266,10 @@ def test_grey_pictures_on_a_network_of_three_channels(dlapp, workplace):
     signature = json.loads(Path("models/moved/signature.json").read_text())
     assert signature["preprocessing"]["channels"] == 3
 
-    status, _, err = dlapp("train", "--from", "colour", "--data", "npz:grey.npz", "--name", "colour", "--overwrite")
-    assert status == 2
-    assert "models/colour is what the transfer starts from" in err
+    for base in ("models/colour", "models/moved/../colour"):
+        status, _, err = dlapp("train", "--from", base, "--data", "npz:grey.npz", "--name", "colour", "--overwrite")
+        assert status == 2
+        assert f"{base} is what the transfer starts from" in err
     status, _, err = dlapp("train", "--from", "moved", "--data", "npz:colour.npz", "--name", "colour", "--resume")
     assert status == 2
     assert "a resumed run keeps its recipe; transfer.model is None" in err

@@ -134,8 +134,11 @@ def test_a_folder_that_cannot_be_written_is_told(sets, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module, "replacing_folder", full)
-    with pytest.raises(SourceError, match=r"vary in size .*are written as files .*No space left.*--data-dir"):
+    with pytest.raises(SourceError, match=r"vary in size, so they are written as files .*No space left.*--data-dir"):
         load(f"tfds:photographs?data_dir={sets}")
+    monkeypatch.setattr(module, "_MOST_IN_MEMORY", 1024)
+    with pytest.raises(SourceError, match=r"dots take more than .* GiB, so they are written as files"):
+        load(f"tfds:dots?data_dir={sets}")
 
 
 def test_the_folder_is_that_of_the_environment(sets, monkeypatch):
@@ -230,10 +233,15 @@ def test_other_splits_and_those_without_labels_are_left_out_and_said(tmp_path):
             {"train": [{"image": np.zeros((6, 5, 1), np.uint16), "label": 0}]},
             {"image": IMAGE(shape=(6, 5, 1), dtype=np.uint16), "label": GREY["label"]},
             None,
-            r"must have values of 8 bits; image of tfds:wrong has .*uint16",
+            r"must have values of 8 bits; image of tfds:wrong has .*uint16.* Convert them",
         ),
-        ({"train": [*grey(4), grey(1)[0] | {"label": -1}]}, GREY, None, r"train split .* examples without a label"),
-        ({"train": [grey(1)[0] | {"label": -1}]}, GREY, None, r"tfds:wrong has no labels"),
+        (
+            {"train": [*grey(4), grey(1)[0] | {"label": -1}]},
+            GREY,
+            None,
+            r"train split .* examples without a label\. Prepare it",
+        ),
+        ({"train": [grey(1)[0] | {"label": -1}]}, GREY, None, r"tfds:wrong has no labels: .* Prepare a set that has"),
     ],
     ids=["other splits", "two for dev", "no label", "no picture", "16 bits", "some labels", "no labels"],
 )

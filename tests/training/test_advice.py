@@ -125,6 +125,13 @@ def test_a_run_that_was_stopped_early_is_not_made_longer():
     assert not longer(len(LONG) + 1)
 
 
+@pytest.mark.parametrize(("head", "longer"), [(90, True), (95, False)], ids=["all epochs", "stopped"])
+def test_the_epochs_of_a_transfer_are_those_of_both_stages(head, longer):
+    tables = {"transfer": {"model": "base", "unfreeze": 1, "epochs": 10}, "training": {"epochs": head}}
+    _, advice = given({"avoidable_bias": 0.3}, architecture="lenet5", **tables)  # after 100 epochs
+    assert any(one.why.startswith("longer") for one in advice) == longer
+
+
 def test_a_path_with_a_space_is_one_word():
     _, advice = given(ALL, facts={"recipe_path": "my models/a/recipe.toml"})
     paths = [word for one in advice for word in shlex.split(one.command) if word.endswith("recipe.toml")]
@@ -135,6 +142,21 @@ def test_a_path_with_a_space_is_one_word():
 def test_regularization_is_taken_away_before_a_network_is_made_bigger():
     _, advice = given({"avoidable_bias": 0.3}, training={"l2": 0.1, "dropout": 0.5})
     assert settings(advice[0].command) == {"training.l2": 0, "training.dropout": 0.0}
+    soft = {"training": {"label_smoothing": 0.1}, "preprocessing": {"augment": {"mixup": 0.4, "flip": "horizontal"}}}
+    recipe, advice = given({"avoidable_bias": 0.3}, **soft)
+    assert changed(recipe, advice[0].command) == given({})[0]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "tables", "rate"),
+    [("deep_network", {}, 0.002), ("vgg16", {}, 1e-4), ("vgg16", {"transfer": {"model": "imagenet:vgg16"}}, 0.002)],
+    ids=["deep_network", "vgg16", "a new head"],
+)
+def test_adam_gets_the_rate_of_its_architecture(architecture, tables, rate):
+    training = {"optimizer": "momentum", "learning_rate": 0.3}
+    _, advice = given({"avoidable_bias": 0.3}, architecture=architecture, training=training, **tables)
+    adam = next(settings(one.command) for one in advice if "optimizer=adam" in one.command)
+    assert adam == {"training.optimizer": "adam", "training.learning_rate": rate}
 
 
 def test_no_dropout_for_a_network_without_and_no_convolutions_for_rows():

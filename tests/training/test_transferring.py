@@ -2,6 +2,7 @@
 
 import functools
 import io
+import math
 import shutil
 
 import keras
@@ -193,13 +194,21 @@ def test_fine_tuning_has_no_warmup_and_its_failure_names_its_rate(place):
     assert seen == [10, 0]
 
 
+def test_fine_tuning_without_a_loss_names_no_other_rate(place, monkeypatch):
+    losses = iter([0.2, math.inf])
+    monkeypatch.setattr(runs, "_fit", lambda run, callbacks, past: setattr(callbacks[-1], "best", next(losses)))
+    with pytest.raises(TrainingDiverged, match=r"is transfer\.learning_rate, .* Lower the learning rate\.$"):
+        runs.fit_in_memory(prepare(transfer(place, unfreeze=1)))
+
+
 def test_a_head_that_diverges_has_scaled_inputs(place):
     with pytest.raises(TrainingDiverged, match=r"Most likely the learning rate .* is too high"):
         runs.fit_in_memory(prepare(transfer(place, training={"learning_rate": 1e38, "schedule": "constant"})))
 
 
-def test_features_that_a_killed_run_left_are_removed(place, tmp_path, monkeypatch):
-    monkeypatch.setattr(transferring, "cache_limit", lambda: 100)
+@pytest.mark.parametrize("limit", [100, 10**9], ids=["on disk", "in memory"])
+def test_features_that_a_killed_run_left_are_removed(place, tmp_path, monkeypatch, limit):
+    monkeypatch.setattr(transferring, "cache_limit", lambda: limit)
     (tmp_path / "features-old").mkdir()
     transferring.fit_stages(prepare(transfer(place)), lambda *_: 0.2, tell=lambda _: None, scratch=tmp_path)
     assert not list(tmp_path.iterdir())
@@ -239,7 +248,11 @@ def test_in_memory_it_is_the_same(place, tmp_path, train):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"architecture": "shallow_network"}, RecipeError, r"is a lenet5; the recipe says shallow_network"),
+        (
+            {"architecture": "shallow_network"},
+            RecipeError,
+            r"is a lenet5; .* says shallow_network\. Write lenet5 there",
+        ),
         ({"architecture_options": {"pooling": "max"}}, RecipeError, r"is built already: remove architecture_options"),
         ({"transfer": {"model": "nothing"}}, UnknownName, r"unknown model 'nothing'"),
         ({"transfer": {"model": "imagenet:resnet51"}}, UnknownName, r"unknown architecture 'resnet51'"),
