@@ -170,6 +170,8 @@ def _against_mismatch(recipe: Recipe, facts: Facts) -> list[Advice]:
 
 def _bigger(recipe: Recipe, facts: Facts) -> list[Advice]:
     if recipe.transfer is not None:
+        if recipe.architecture in _LINEAR:
+            return []  # it has no layer but the new one
         why = "the features are those of other pictures: fine-tune the layers that make them"
         return _change("bias", why, recipe, facts, "fine-tuned", {"transfer.unfreeze": "all"})
     if facts.units:

@@ -22,6 +22,7 @@ from dlapp.training.error_analysis import analyse_errors
 from dlapp.training.finishing import predict
 from dlapp.training.measured import Measured, errors_of, measure_model
 from dlapp.training.model_folder import ModelFolder, load_keras
+from dlapp.training.precision import in_float32
 from dlapp.training.retraining import learning_curve, split_by_retraining
 
 _LEAST_MARGIN = 0.05  # of the mean absolute deviation of a regression's target
@@ -136,7 +137,7 @@ def find_overtraining(folder: ModelFolder, measured: Measured) -> tuple[Finding,
     if best == len(losses) - 1 or not folder.last_model.is_file():
         return ()
     signature = folder.read_signature()
-    network = with_final_output(load_keras(folder.last_model), signature.target)
+    network = with_final_output(in_float32(load_keras(folder.last_model)), signature.target)
     last = {
         name: errors_of(part, predict(network, part, signature.preprocessing), signature.target)
         for name, part in (("train", measured.data.train), ("dev", measured.data.dev))

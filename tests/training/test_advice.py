@@ -179,6 +179,8 @@ def test_a_transfer_is_told_what_it_can_do():
     tables["transfer"] = {"model": "models/base", "unfreeze": "all"}
     _, both = given({"avoidable_bias": 0.2, "variance": 0.2}, facts=facts, **tables)
     assert {"transfer.unfreeze": 0} in [settings(one.command) for one in both]
+    _, linear = given({"avoidable_bias": 0.2}, architecture="softmax_regression", transfer={"model": "models/base"})
+    assert not [one for one in linear if "unfreeze" in one.command], "it has no other layer"
     assert not [one for one in both if "architecture" in one.command], "its network is built already"
 
 
