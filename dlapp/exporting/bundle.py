@@ -15,7 +15,7 @@ from dlapp.architectures.heads import for_inference, with_final_output
 from dlapp.architectures.sliding import fully_convolutional, windows
 from dlapp.errors import AlreadyExists, ParityError, UnknownName
 from dlapp.exporting import onnx_file, parity, readme, saved_model
-from dlapp.exporting.graph import serving_function, with_onnx_operators
+from dlapp.exporting.graph import large_kernels, serving_function, with_onnx_operators
 from dlapp.files import replacing_folder, sha256, write_text
 from dlapp.inference.bundle import ONNX, SIGNATURE
 from dlapp.recipe import Format
@@ -95,8 +95,9 @@ def export(
             saved_model.write(serve, signature, scratch)
         if "onnx" in formats:
             network = with_onnx_operators(model)
-            function = serve if network is model else serving_function(network, signature)
-            onnx_file.write(function, signature, scratch / ONNX)
+            kernels = large_kernels(network)
+            function = serve if network is model and not kernels else serving_function(network, signature, kernels)
+            onnx_file.write(function, signature, scratch / ONNX, kernels)
         parity.write_samples(scratch / parity.SAMPLES, signature, _cases(model, signature, samples))
         write_text(scratch / "README.md", readme.render(signature, folder.name, formats))
         _write_hashes(scratch, signature)

@@ -1,5 +1,7 @@
 """The function that every format is made of: raw values in, final values out, under the signature's names."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -9,6 +11,8 @@ from dlapp.architectures.custom_layers import GroupedConv2D, LocalResponseNormal
 from dlapp.architectures.heads import with_final_output
 from dlapp.data.preprocessing import preprocess, scale
 from dlapp.signature import Signature
+
+_LARGE = 2**20  # weights
 
 
 def input_spec(signature: Signature) -> tf.TensorSpec:
@@ -25,15 +29,37 @@ def prepare(inputs: tf.Tensor, signature: Signature) -> tf.Tensor:
     return scale(tf.cast(inputs, tf.float32), signature.preprocessing)
 
 
-def serving_function(model: keras.Model, signature: Signature) -> Any:
-    """A ``tf.function`` with one input and a dict of outputs, traced once for all sizes."""
+def serving_function(model: keras.Model, signature: Signature, variables: Sequence[keras.Variable] = ()) -> Any:
+    """A ``tf.function`` with one input and a dict of outputs, traced once for all sizes.
+
+    Args:
+        model: of the signature.
+        signature: what goes in and what comes out.
+        variables: of the model, whose values the function takes as further inputs.
+    """
     network = with_final_output(model, signature.target)
     name = signature.outputs[0].name
 
-    def serve(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {name: network(prepare(inputs, signature), training=False)}
+    def serve(inputs: tf.Tensor, *values: tf.Tensor) -> dict[str, tf.Tensor]:
+        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+            return {name: network(prepare(inputs, signature), training=False)}
 
-    return tf.function(serve, input_signature=[input_spec(signature)])
+    return tf.function(serve, input_signature=function_inputs(signature, variables))
+
+
+def function_inputs(signature: Signature, variables: Sequence[keras.Variable] = ()) -> list[tf.TensorSpec]:
+    """What :func:`serving_function` takes; a value of a variable under the path of that."""
+    values = [tf.TensorSpec(variable.shape, variable.dtype, name=variable.path) for variable in variables]
+    return [input_spec(signature), *values]
+
+
+def large_kernels(model: keras.Model) -> list[keras.Variable]:
+    """Kernels of dense layers, of which a few can hold nearly all the weights of a network.
+
+    Those of convolutions are left out: normalization behind them is folded into constants alone.
+    """
+    dense = [layer.kernel for layer in model.layers if isinstance(layer, keras.layers.Dense)]
+    return [kernel for kernel in dense if math.prod(kernel.shape) >= _LARGE]
 
 
 def with_onnx_operators(model: keras.Model) -> keras.Model:

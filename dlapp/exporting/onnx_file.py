@@ -3,23 +3,30 @@
 import contextlib
 import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 import onnx
 import tf2onnx
 
 import dlapp
 from dlapp.errors import BundleError
-from dlapp.exporting.graph import input_spec
+from dlapp.exporting.graph import function_inputs
 from dlapp.signature import Signature
 
 OPSET = 18  # the newest that tf2onnx writes
 
 
-def write(serve: Any, signature: Signature, path: Path) -> None:
+def write(serve: Any, signature: Signature, path: Path, variables: Sequence[keras.Variable] = ()) -> None:
     """Writes the ONNX file, with names, dimensions and metadata of the signature.
+
+    Args:
+        serve: as :func:`serving_function` gives it.
+        signature: of the function.
+        path: of the file.
+        variables: whose values ``serve`` takes. tf2onnx copies constants some forty times, and does not see these.
 
     Raises:
         BundleError: an operator has no ONNX form, or the result is not valid ONNX.
@@ -28,7 +35,7 @@ def write(serve: Any, signature: Signature, path: Path) -> None:
         try:
             proto, _ = tf2onnx.convert.from_function(
                 serve,
-                input_signature=[input_spec(signature)],
+                input_signature=function_inputs(signature, variables),
                 opset=OPSET,
                 custom_op_handlers={
                     "ResizeBilinear": (_resize_bilinear, []),
@@ -37,6 +44,7 @@ def write(serve: Any, signature: Signature, path: Path) -> None:
             )
         except ValueError as error:
             raise BundleError(f"the network has no ONNX form: {error}") from error
+    _fill_in(proto, variables)
     _name_dimensions(proto, signature)
     del proto.graph.value_info[:]  # tf2onnx's shapes, with invented names for the dimensions
     domains = {node.domain for node in proto.graph.node}
@@ -57,6 +65,13 @@ def write(serve: Any, signature: Signature, path: Path) -> None:
     except onnx.checker.ValidationError as error:
         raise BundleError(f"tf2onnx wrote an invalid graph: {error}") from error
     onnx.save(proto, path)
+
+
+def _fill_in(proto: onnx.ModelProto, variables: Sequence[keras.Variable]) -> None:
+    """Turns the inputs behind the first into constants, in the order of the variables."""
+    for given, variable in zip(proto.graph.input[1:], variables, strict=True):
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(variable.numpy(), given.name))
+    del proto.graph.input[1:]
 
 
 def _name_dimensions(proto: onnx.ModelProto, signature: Signature) -> None:

@@ -57,8 +57,8 @@ def test_exporting_again_replaces_the_whole_bundle(copy):
 
 
 def write_another_weight(original):
-    def write(serve, signature, path):
-        original(serve, signature, path)
+    def write(serve, signature, path, variables):
+        original(serve, signature, path, variables)
         proto = onnx.load(path)
         kernel = next(t for t in proto.graph.initializer if list(t.dims) == [5, 3])
         changed = onnx.numpy_helper.to_array(kernel) + np.array([0, 1e-4, 0], np.float32)
@@ -69,7 +69,7 @@ def write_another_weight(original):
 
 
 def write_half(error):
-    def write(serve, signature, path):
+    def write(serve, signature, path, variables):
         Path(path).write_bytes(b"half")
         raise error
 

@@ -10,10 +10,10 @@ import pytest
 from keras import layers
 
 from dlapp import signature as signatures
-from dlapp.architectures import builder
+from dlapp.architectures import builder, lenet5
 from dlapp.architectures.custom_layers import GroupedConv2D, LocalResponseNormalization
 from dlapp.architectures.resnet import bottleneck_block, residual_block
-from dlapp.exporting import onnx_file
+from dlapp.exporting import export, graph, onnx_file
 from dlapp.exporting.graph import serving_function, with_onnx_operators
 from dlapp.signature import Preprocessing
 
@@ -147,3 +147,18 @@ def test_attributes_of_the_operators(written):
     first, second = (given for given in attributes if "alpha" in given)
     assert first == pytest.approx({"size": 5, "alpha": 0.5 * 5, "beta": 0.75, "bias": 2.0})
     assert second == pytest.approx({"size": 3, "alpha": 1e-4 * 3, "beta": 0.5, "bias": 1.0})
+
+
+def test_large_kernels_are_constants_that_tf2onnx_did_not_see(tmp_path, monkeypatch):
+    monkeypatch.setattr(graph, "_LARGE", 84 * 120)
+    model = lenet5((16, 16, 1), classes=3)
+    kernels = graph.large_kernels(model)
+    assert [kernel.path for kernel in kernels] == ["dense2/kernel"]
+    samples = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 1), np.uint8)
+    folder = tmp_path / "bundle"
+    options = {"preprocessing": Preprocessing(1, (16, 16), scale="unit"), "samples": samples}
+    assert export(model, folder, labels=("a", "b", "c"), formats=["onnx"], **options).holds
+    proto = onnx.load(folder / "model.onnx")
+    assert [given.name for given in proto.graph.input] == ["image"]
+    (found,) = [tensor for tensor in proto.graph.initializer if tuple(tensor.dims) == (120, 84)]
+    np.testing.assert_array_equal(onnx.numpy_helper.to_array(found), kernels[0].numpy())
