@@ -6,7 +6,8 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from dlapp import pictures
+from dlapp import boxes, pictures
+from dlapp.boxes import Boxes
 from dlapp.errors import SourceError
 from dlapp.signature import Column, Layout
 
@@ -32,7 +33,8 @@ class Examples:
     Attributes:
         inputs: (n, height, width, channels) uint8 pictures, (n, columns) float32 rows, or (n,) paths
             of picture files.
-        targets: (n,) int32, indices into the labels; (n,) float32 numbers for a regression.
+        targets: (n,) int32, indices into the labels; (n,) float32 numbers for a regression; (n,) int32, how many
+            objects there are, where these have boxes.
         channels: what every picture is decoded to; 0 for rows.
         plain: (n,) bool, files that need nothing but decoding; empty unless ``inputs`` are paths.
         sizes: (n, 2) height and width of every picture file, upright; empty unless ``inputs`` are paths.
@@ -40,6 +42,7 @@ class Examples:
             the column has some; empty for pictures and for rows from an array.
         origins: (n,) text, the file and line of every row; empty where that says nothing.
         layout: of the table that the rows come from.
+        boxes: of the objects in each picture; None where the target is another.
     """
 
     inputs: np.ndarray
@@ -50,6 +53,7 @@ class Examples:
     columns: tuple[Column, ...] = ()
     origins: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, str))
     layout: Layout | None = None
+    boxes: Boxes | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -68,7 +72,13 @@ class Examples:
             plain=self.plain[indices] if len(self.plain) else self.plain,
             sizes=self.sizes[indices] if len(self.sizes) else self.sizes,
             origins=self.origins[indices] if len(self.origins) else self.origins,
+            boxes=None if self.boxes is None else self.boxes[indices],
         )
+
+    @property
+    def picture_sizes(self) -> np.ndarray:
+        """(n, 2) height and width of every picture."""
+        return self.sizes if self.are_files else np.tile(np.array(self.inputs.shape[1:3], np.int32), (len(self), 1))
 
     def read(self, index: int) -> np.ndarray:
         """One raw input: (height, width, channels) uint8 or (columns,) float32."""
@@ -96,6 +106,24 @@ class Examples:
         return ", ".join(cells)
 
 
+class Flaw(NamedTuple):
+    """A label that cannot be used as it stands: it was left out, or cut off where the picture ends.
+
+    Attributes:
+        kind: ``zero area``, ``reversed corners``, ``outside the picture``, ``unknown class``, ``damaged label file``,
+            ``label file without picture`` or ``picture without label file``.
+        where: file and line.
+        what: what stands there.
+    """
+
+    kind: str
+    where: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.kind}{self.what and f' ({self.what})'}"
+
+
 class Loaded(NamedTuple):
     """What a loader found.
 
@@ -103,9 +131,10 @@ class Loaded(NamedTuple):
         parts: at least one of train, dev and test; one alone counts as train.
         labels: the classes; none for a regression.
         digest: SHA-256 of everything that was read.
-        task: ``classification`` or ``regression``.
+        task: ``classification``, ``regression`` or ``detection``.
         target: the name of what a regression predicts.
         notes: what a person should know of how the source was read.
+        flaws: labels of boxes that cannot be used.
     """
 
     parts: Mapping[str, Examples]
@@ -114,6 +143,7 @@ class Loaded(NamedTuple):
     task: str = "classification"
     target: str = "target"
     notes: tuple[str, ...] = ()
+    flaws: tuple[Flaw, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -126,7 +156,7 @@ class Data:
         train, dev, test: the splits.
         hash: SHA-256 of everything that was read, before splitting.
         own_splits: the splits that the source brought itself; the others were drawn from its train.
-        task: ``classification`` or ``regression``.
+        task: ``classification``, ``regression`` or ``detection``.
         target: the name of what a regression predicts.
         notes: what a person should know of how the source was read.
     """
@@ -186,7 +216,7 @@ def split(source: str, loaded: Loaded, *, dev: float, test: float, seed: int) ->
             raise SourceError(f"the {name} split of {source} is empty. Give it examples or remove it.")
     return Data(
         source=source,
-        labels=labels,
+        labels=loaded.labels,
         train=parts["train"],
         dev=parts["dev"],
         test=parts["test"],
@@ -204,7 +234,8 @@ def join(parts: Sequence[Examples]) -> Examples:
         name: np.concatenate([getattr(part, name) for part in parts])
         for name in ("inputs", "targets", "plain", "sizes", "origins")
     }
-    return dataclasses.replace(parts[0], **arrays)
+    labelled = [part.boxes for part in parts if part.boxes is not None]
+    return dataclasses.replace(parts[0], **arrays, boxes=boxes.join(labelled) if labelled else None)
 
 
 def with_channels(examples: Examples, channels: int) -> Examples:
