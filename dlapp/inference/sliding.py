@@ -4,21 +4,14 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from dlapp import pictures
+from dlapp import drawing
 from dlapp.errors import DlappError
 from dlapp.inference.bundle import Bundle
 from dlapp.signature import Windows
 
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
-
-_COLORS = (
-    *((31, 119, 180), (255, 127, 14), (44, 160, 44), (214, 39, 40), (148, 103, 189)),
-    *((140, 86, 75), (227, 119, 194), (110, 110, 110), (188, 189, 34), (23, 190, 207)),
-)
-_LEAST_SIDE = 480  # pixels of a drawing: text on a strip of digits would be larger than they
-_TEXT = 15  # pixels
+_TEXT = 15  # pixels, of the legend
 
 
 class Window(NamedTuple):
@@ -91,9 +84,7 @@ def draw(
     A cell stands in the middle of its window, as large as a step; it is the more opaque, the surer the network.
     Below stand the classes that were found.
     """
-    image = Image.fromarray(pictures.convert(picture[np.newaxis], 3)[0])  # what is transparent is white
-    factor = max(1, -(-_LEAST_SIDE // max(image.size)))
-    image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+    image, factor = drawing.enlarge(picture)
     cells = Image.new("RGBA", image.size)
     pen = ImageDraw.Draw(cells)
     for row, column in np.argwhere(found.scores >= min_score).tolist():
@@ -102,20 +93,16 @@ def draw(
         corner = [factor * (at - step / 2) for at, step in zip(middle, windows.stride[::-1], strict=True)]
         end = [at + factor * step - 1 for at, step in zip(corner, windows.stride[::-1], strict=True)]
         opacity = round(40 + 130 * float(found.scores[row, column]))
-        pen.rectangle([*corner, *end], fill=(*_color(found.labels[row, column]), opacity))
+        pen.rectangle([*corner, *end], fill=(*drawing.color(found.labels[row, column]), opacity))
     image = Image.alpha_composite(image.convert("RGBA"), cells).convert("RGB")
-    pen = ImageDraw.Draw(image)
-    font = ImageFont.load_default(_TEXT)
-    for window in found.best:
-        top, left, bottom, right = (factor * side for side in window.box)
-        color = _color(labels.index(window.label))
-        pen.rectangle([left, top, right - 1, bottom - 1], outline=color, width=2)
-        _write(pen, (left, top), f"{window.label} {window.probability:.2f}", color, font)
-    return _with_legend(image, sorted(set(found.labels[found.scores >= min_score].tolist())), labels, font)
+    corners = factor * np.array([window.box for window in found.best]).reshape(-1, 4)
+    texts = [f"{window.label} {window.probability:.2f}" for window in found.best]
+    drawing.mark(image, corners, texts, [labels.index(window.label) for window in found.best])
+    return _with_legend(image, sorted(set(found.labels[found.scores >= min_score].tolist())), labels)
 
 
-def _with_legend(image: Image.Image, shown: list[int], labels: tuple[str, ...], font: Font) -> Image.Image:
-    line = _TEXT + 10
+def _with_legend(image: Image.Image, shown: list[int], labels: tuple[str, ...]) -> Image.Image:
+    font, line = drawing.font(_TEXT), _TEXT + 10
     places, x, y = [], 6, 4
     for index in shown:
         width = round(font.getlength(labels[index])) + 30
@@ -127,16 +114,6 @@ def _with_legend(image: Image.Image, shown: list[int], labels: tuple[str, ...], 
     page.paste(image)
     pen = ImageDraw.Draw(page)
     for index, x, y in places:
-        pen.rectangle([x, image.height + y + 2, x + 14, image.height + y + 16], fill=_color(index))
+        pen.rectangle([x, image.height + y + 2, x + 14, image.height + y + 16], fill=drawing.color(index))
         pen.text((x + 20, image.height + y), labels[index], fill="black", font=font)
     return page
-
-
-def _write(pen: ImageDraw.ImageDraw, place: tuple[int, int], text: str, color: tuple[int, ...], font: Font) -> None:
-    left, top, right, bottom = pen.textbbox((place[0] + 3, place[1] + 1), text, font=font)
-    pen.rectangle([left - 3, top - 1, right + 3, bottom + 2], fill=color)
-    pen.text((place[0] + 3, place[1] + 1), text, fill="white", font=font)
-
-
-def _color(index: int) -> tuple[int, int, int]:
-    return _COLORS[index % len(_COLORS)]
