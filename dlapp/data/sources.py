@@ -2,10 +2,14 @@
 
 import dataclasses
 import importlib
+import shlex
 import urllib.parse
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
+from dlapp import pictures
 from dlapp.data.columns import observed, recode
 from dlapp.data.examples import Data, Loaded, join, split, with_channels
 from dlapp.errors import SourceError, UnknownName
@@ -18,6 +22,7 @@ SOURCES: dict[str, tuple[str, str, str]] = {
     "diabetes": ("embedded", "diabetes", "442 patients by 10 measurements: progression after a year, a number"),
     "iris": ("embedded", "iris", "150 irises by 4 measurements: 3 species"),
     "wine": ("embedded", "wine", "178 wines by 13 measurements: 3 growers"),
+    "shapes": ("shapes", "shapes", "discs, squares and triangles with boxes, drawn; shapes?objects=1&noise=0.3&seed=1"),
     "h5": ("hdf5", "h5:FILE", "the course's HDF5 layout: train_set_x, train_set_y, list_classes, test_set_x, ..."),
     "idx": ("idx", "idx:DIR", "MNIST's idx and idx.gz files"),
     "folder": ("folder", "folder:DIR", "one folder a class, with or without train/, val/ and test/ above"),
@@ -36,6 +41,8 @@ def load(
     own: bool = True,
     channels: int | None = None,
     columns: Sequence[Column] | None = None,
+    flawed: Literal["refuse", "skip"] = "refuse",
+    single: bool = False,
 ) -> Data:
     """Reads a source into train, dev and test.
 
@@ -50,12 +57,16 @@ def load(
         channels: 1, 3 or 4 for pictures: grey is repeated, RGB becomes grey by the luma of ITU-R 601, transparent
             parts are laid on white. Where it is None arrays keep theirs and files have 1 if all are grey, else 3.
         columns: of a table, as a model knows them; those of its train where it is None.
+        flawed: labels of boxes that cannot be used as they stand are an error, or left out with a note.
+        single: one object in each picture, of a source that draws them.
 
     Raises:
         UnknownName: the scheme is unknown.
         SourceError: the source cannot be read or does not hold what it should.
     """
-    loaded = read(source, channels=channels, columns=columns)
+    loaded = read(source, channels=channels, columns=columns, single=single)
+    if loaded.flaws:
+        loaded = _leave_out(source, loaded, flawed)
     if not own:
         loaded = loaded._replace(parts={"train": join(list(loaded.parts.values()))})
     data = split(source, loaded, dev=dev, test=test, seed=seed)
@@ -75,6 +86,7 @@ def read(
     channels: int | None = None,
     columns: Sequence[Column] | None = None,
     unreadable: list[str] | None = None,
+    single: bool = False,
 ) -> Loaded:
     """What a source holds, in the splits that it brings itself, none of them drawn.
 
@@ -83,6 +95,7 @@ def read(
         channels, columns: as for :func:`load`.
         unreadable: takes the reasons why files cannot be used, which are then left out; without it they are
             an error.
+        single: as for :func:`load`.
 
     Raises:
         UnknownName: the scheme is unknown.
@@ -90,7 +103,9 @@ def read(
     """
     scheme, rest = parse(source)
     module = importlib.import_module(f"dlapp.data.{SOURCES[scheme][0]}")
-    if scheme in ("folder", "tfds"):
+    if scheme == "shapes":
+        loaded = module.load(rest, single=single)
+    elif scheme in ("folder", "tfds"):
         loaded = module.load(rest, channels=channels, unreadable=unreadable)
     elif scheme == "csv":
         loaded = module.load(rest, known=columns)
@@ -110,13 +125,17 @@ def parse(source: str) -> tuple[str, str]:
     """
     if not source:
         raise SourceError("a source must be named: `dlapp list sources` explains them.")
+    name, _, options = source.partition("?")
+    if name == "shapes":
+        return name, options
     scheme, colon, rest = source.partition(":")
     if scheme in SOURCES:
         needs_path = ":" in SOURCES[scheme][1]
         if needs_path and not rest:
             raise SourceError(f"{scheme} needs a path: write {SOURCES[scheme][1]}; got {source!r}.")
         if not needs_path and colon:
-            raise SourceError(f"{scheme} takes nothing after its name; got {source!r}.")
+            more = ", or options as in shapes?objects=1" if scheme == "shapes" else ""
+            raise SourceError(f"{scheme} takes nothing after its name{more}; got {source!r}.")
         return scheme, rest
     path = Path(source.partition("?")[0])
     if path.exists():
@@ -140,6 +159,24 @@ def with_data_dir(source: str, data_dir: str | None) -> str:
             f"--data-dir is where a set of tensorflow-datasets lies: it goes with tfds:NAME; got {source}."
         )
     return f"{name}?{options}{'&' if mark else ''}data_dir={urllib.parse.quote(data_dir, safe='/~:')}"
+
+
+def _leave_out(source: str, loaded: Loaded, flawed: Literal["refuse", "skip"]) -> Loaded:
+    """What was loaded, with a note on the labels that are flawed.
+
+    Raises:
+        SourceError: they are refused.
+    """
+    count = len(loaded.flaws)
+    if flawed == "refuse":
+        labels = "1 label is flawed" if count == 1 else f"{count:,} labels are flawed"
+        raise SourceError(
+            f"{pictures.name_some([str(flaw) for flaw in loaded.flaws])}\n{labels}: repair them (`dlapp check "
+            f"{shlex.quote(source)}` lists all), or leave them out: --set detection.flawed=skip"
+        )
+    kinds = Counter(flaw.kind for flaw in loaded.flaws)
+    told = ", ".join(f"{kind} {times:,}" for kind, times in kinds.most_common())
+    return loaded._replace(notes=(*loaded.notes, f"flawed labels are left out, or cut off at the edge: {told}"))
 
 
 def _recognise(path: Path) -> str:
