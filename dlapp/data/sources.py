@@ -11,7 +11,7 @@ from typing import Literal
 
 from dlapp import pictures
 from dlapp.data.columns import observed, recode
-from dlapp.data.examples import Data, Loaded, join, split, with_channels
+from dlapp.data.examples import SPLIT_NAMES, Data, Loaded, join, split, with_channels
 from dlapp.errors import SourceError, UnknownName
 from dlapp.signature import Column
 
@@ -26,6 +26,8 @@ SOURCES: dict[str, tuple[str, str, str]] = {
     "h5": ("hdf5", "h5:FILE", "the course's HDF5 layout: train_set_x, train_set_y, list_classes, test_set_x, ..."),
     "idx": ("idx", "idx:DIR", "MNIST's idx and idx.gz files"),
     "folder": ("folder", "folder:DIR", "one folder a class, with or without train/, val/ and test/ above"),
+    "voc": ("voc", "voc:DIR", "pictures with boxes in the XML of PASCAL VOC and labelImg"),
+    "yolo": ("yolo", "yolo:DIR", "pictures with boxes in YOLO's text files: data.yaml, or images/ and labels/"),
     "npz": ("npz", "npz:FILE", "NumPy arrays of pictures or rows: x_train, y_train, x_test, ... or x, y"),
     "tfds": ("tfds", "tfds:NAME", "a set that tensorflow-datasets has prepared, as in tfds:mnist; see --data-dir"),
     "csv": ("table", "csv:FILE?target=COLUMN", "a table with numbers and categories, or a folder of train.csv, ..."),
@@ -70,6 +72,8 @@ def load(
     if not own:
         loaded = loaded._replace(parts={"train": join(list(loaded.parts.values()))})
     data = split(source, loaded, dev=dev, test=test, seed=seed)
+    if data.train.boxes is not None and not len(data.train.boxes.corners):
+        raise SourceError(f"train of {source} has no object in {len(data.train)} pictures: add labels, or repair them.")
     if not data.train.columns:
         return data
     try:
@@ -105,7 +109,7 @@ def read(
     module = importlib.import_module(f"dlapp.data.{SOURCES[scheme][0]}")
     if scheme == "shapes":
         loaded = module.load(rest, single=single)
-    elif scheme in ("folder", "tfds"):
+    elif scheme in ("folder", "tfds", "voc", "yolo"):
         loaded = module.load(rest, channels=channels, unreadable=unreadable)
     elif scheme == "csv":
         loaded = module.load(rest, known=columns)
@@ -183,10 +187,29 @@ def _recognise(path: Path) -> str:
     if path.is_dir():
         if any(path.glob("*idx*-ubyte*")):
             return "idx"
+        if any((path / name).is_file() for name in ("data.yaml", "data.yml")) or (
+            (path / "images").is_dir() and (path / "labels").is_dir()
+        ):
+            return "yolo"
+        if _holds_xml(path) or any(_holds_xml(child) for child in path.iterdir() if child.name.lower() in SPLIT_NAMES):
+            return "voc"
         return "csv" if any(path.glob("*.csv")) and not any(child.is_dir() for child in path.iterdir()) else "folder"
-    suffixes = {".h5": "h5", ".hdf5": "h5", ".npz": "npz", ".csv": "csv", ".tsv": "csv"}
+    suffixes = {
+        ".h5": "h5",
+        ".hdf5": "h5",
+        ".npz": "npz",
+        ".csv": "csv",
+        ".tsv": "csv",
+        ".yaml": "yolo",
+        ".yml": "yolo",
+    }
     if path.suffix.lower() in suffixes:
         return suffixes[path.suffix.lower()]
     raise SourceError(
         f"{path} is not recognised as a source by its name. Write {', '.join(how for _, how, _ in SOURCES.values())}."
     )
+
+
+def _holds_xml(folder: Path) -> bool:
+    """Whether annotations of VOC are there, in the places where they are usual."""
+    return any(any(folder.glob(pattern)) for pattern in ("*.xml", "[Aa]nnotations/**/*.xml"))
