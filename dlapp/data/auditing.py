@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from dlapp.data import objects
 from dlapp.data.duplicates import Group, find_repeats
 from dlapp.data.examples import Examples, Loaded
 from dlapp.data.facts import Facts, gather
@@ -29,15 +30,21 @@ def audit(source: str) -> dict[str, Any]:
     groups = find_repeats(
         {name: found.hashes for name, found in facts.items()},
         {name: found.thumbnails for name, found in facts.items()},
-        {name: part.targets for name, part in parts.items()},
+        {name: objects.kinds(part) for name, part in parts.items()},
     )
     counts = {name: len(part) for name, part in parts.items()}
     verdicts = [
         _line("ok", f"{sum(counts.values()):,} examples: " + ", ".join(f"{n} {c:,}" for n, c in counts.items()))
     ]
     verdicts += [_line("note", note) for note in loaded.notes]
-    classes = _count_classes(loaded, parts)
-    verdicts += _judge_balance(classes, parts) if loaded.task == "classification" else _judge_target(loaded, parts)
+    measured: dict[str, Any] = {}
+    if loaded.task == "detection":
+        classes, measured = objects.count_classes(parts, loaded.labels), objects.measure(parts)
+        verdicts += _judge_objects(measured, classes, parts)
+        verdicts += _judge_boxes(loaded, measured, parts)
+    else:
+        classes = _count_classes(loaded, parts)
+        verdicts += _judge_balance(classes, parts) if loaded.task == "classification" else _judge_target(loaded, parts)
     pictures = _measure_pictures(facts, parts)
     columns = _measure_columns(parts)
     verdicts += _judge_columns(columns)
@@ -57,6 +64,8 @@ def audit(source: str) -> dict[str, Any]:
         "task": loaded.task,
         "examples": counts,
         "classes": classes,
+        "objects": measured,
+        "flaws": [flaw._asdict() for flaw in loaded.flaws],
         "pictures": pictures,
         "columns": columns,
         "unreadable": unreadable,
@@ -119,8 +128,12 @@ def _name_members(group: Group, parts: Mapping[str, Examples], labels: Sequence[
     """The examples of a group, with their labels where those differ."""
     names = []
     for split, index in group.members:
-        label = f" ({labels[parts[split].targets[index]]})" if group.contradicts and labels else ""
-        names.append(parts[split].name(index, split) + label)
+        part = parts[split]
+        label = ""
+        if group.contradicts and labels:
+            told = labels[part.targets[index]] if part.boxes is None else objects.describe(part, index, labels)
+            label = f" ({told})"
+        names.append(part.name(index, split) + label)
     return names
 
 
@@ -139,6 +152,10 @@ def _count(things: Sequence[Any], noun: str) -> str:
 
 def _agree(things: Sequence[Any], singular: str, plural: str) -> str:
     return singular if len(things) == 1 else plural
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g}" if share < 0.995 else "100"
 
 
 def _count_classes(loaded: Loaded, parts: Mapping[str, Examples]) -> dict[str, dict[str, int]]:
@@ -177,6 +194,75 @@ def _judge_balance(classes: Mapping[str, Mapping[str, int]], parts: Mapping[str,
         lines.append(_line("note", f"{told}: unbalanced, consider training.class_weights=balanced"))
     else:
         lines.append(_line("ok", told))
+    return lines
+
+
+def _judge_objects(
+    measured: Mapping[str, Any], classes: Mapping[str, Mapping[str, int]], parts: Mapping[str, Examples]
+) -> list[dict[str, Any]]:
+    """Lines on how many objects there are, of which classes and sizes."""
+    if not measured["count"]:
+        return [_line("problem", "no picture has an object: there is nothing to learn")]
+    lines = [
+        _line(
+            "ok",
+            f"{measured['count']:,} objects, at most {measured['most']:,} in a picture; pictures without any: "
+            f"{measured['without']:,}",
+        )
+    ]
+    if measured["ignored"]:
+        lines.append(_line("note", f"{measured['ignored']:,} of them are ignored: difficult ones, or crowds"))
+    totals = {label: sum(counts.values()) for label, counts in classes.items()}
+    for name in parts:
+        absent = [label for label, counts in classes.items() if not counts[name]]
+        if absent:
+            where = "there is" if len(parts) == 1 else f"{name} has"
+            lines.append(_line("note", f"{where} no object of {_first(absent)}"))
+    few = [label for label, total in totals.items() if 0 < total < _FEW]
+    if few:
+        lines.append(_line("note", f"fewer than {_FEW} objects of {_first(few)}"))
+    least, most = min(totals, key=lambda k: totals[k]), max(totals, key=lambda k: totals[k])
+    told = f"{len(classes):,} classes, from {totals[least]:,} objects ({least}) to {totals[most]:,} ({most})"
+    if len(classes) == 1:
+        told = f"one class: {least}"
+    unbalanced = totals[most] >= _UNBALANCED * max(totals[least], 1)
+    lines.append(_line("note" if unbalanced else "ok", told + (": unbalanced" if unbalanced else "")))
+    area, height, width = (
+        {which: _percent(share) for which, share in measured[name].items()} for name in ("area", "height", "width")
+    )
+    lines.append(
+        _line(
+            "ok",
+            f"an object covers {area['min']} to {area['max']} % of its picture, median {area['median']} %: "
+            f"{height['median']} % of its height, {width['median']} % of its width",
+        )
+    )
+    return lines
+
+
+def _judge_boxes(loaded: Loaded, measured: Mapping[str, Any], parts: Mapping[str, Examples]) -> list[dict[str, Any]]:
+    """Lines on boxes that cannot be used, are there twice or hardly to be seen."""
+    lines = []
+    by_kind: dict[str, list[str]] = {}
+    for flaw in loaded.flaws:
+        by_kind.setdefault(flaw.kind, []).append(f"{flaw.where}{flaw.what and f': {flaw.what}'}")
+    for kind, places in by_kind.items():
+        remedy = f"repair {_agree(places, 'it', 'them')}, or train with --set detection.flawed=skip"
+        lines.append(_line("problem", f"{_count(places, 'label')} with the flaw {kind!r}: {remedy}", places))
+    doubles = []
+    for name, part in parts.items():
+        for picture, number, (y1, x1, y2, x2) in objects.find_doubles(part):
+            box = f"x {x1:g} to {x2:g}, y {y1:g} to {y2:g}"
+            doubles.append(f"{part.name(picture, name)}: {loaded.labels[number]}, {box}")
+    if doubles:
+        lines.append(
+            _line("problem", f"{_count(doubles, 'object')} {_agree(doubles, 'is', 'are')} labelled twice", doubles)
+        )
+    elif measured["count"] and not by_kind:
+        lines.append(_line("ok", "every box lies within its picture, and none is there twice"))
+    if measured["tiny"]:
+        text = f"{measured['tiny']:,} objects are less than 8 pixels high or wide where pictures become 256 x 256"
+        lines.append(_line("note", f"{text}; a larger preprocessing.size shows them better"))
     return lines
 
 

@@ -56,7 +56,7 @@ def gather(examples: Examples) -> Facts:
         else:
             hashes[index], small[index], sizes[index] = found
     colours = small[..., :3].astype(np.float32)  # without transparency
-    thumbnails = colours.mean(axis=3).reshape(count, -1)
+    thumbnails = colours.mean(axis=3).reshape(count, SIDE * SIDE)
     return Facts(
         hashes,
         thumbnails,

@@ -163,6 +163,131 @@ def test_embedded_sets_have_no_problem(dlapp, source):
     assert not problems(found)
 
 
+@pytest.fixture
+def boxes(workplace):
+    """Pictures with boxes of two classes, sound: train of 6 and test of 3."""
+    random = np.random.default_rng(0)
+    for split, names in (("train", "abcdef"), ("test", "xyz")):
+        for name in names:
+            write_boxes(
+                workplace / "boxes" / split / f"{name}.png", random, ("cat", 10, 20, 60, 90), ("dog", 1, 1, 40, 50)
+            )
+    return workplace / "boxes"
+
+
+def write_boxes(path, random, *objects):
+    """A picture of 100 x 100 and its XML; the first object begins in line 3."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    motif = Image.fromarray(random.integers(0, 256, (6, 6, 3), np.uint8))
+    motif.resize((100, 100), Image.Resampling.BICUBIC).save(path)
+    lines = ["<annotation>", "<folder/>"]
+    for name, y1, x1, y2, x2 in objects:
+        corners = f"<xmin>{x1}</xmin><ymin>{y1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax>"
+        lines.append(f"<object><name>{name}</name><bndbox>{corners}</bndbox></object>")
+    path.with_suffix(".xml").write_text("\n".join([*lines, "</annotation>"]))
+
+
+def test_sound_boxes_pass_and_are_counted(dlapp, boxes):
+    status, found = checked(dlapp, "boxes")
+    assert (status, problems(found), found["flaws"]) == (0, [], [])
+    assert found["task"] == "detection"
+    assert found["classes"] == {"cat": {"test": 3, "train": 6}, "dog": {"test": 3, "train": 6}}
+    assert found["objects"]["count"] == 18
+    assert found["objects"]["most"] == 2
+    assert found["objects"]["height"] == pytest.approx({"min": 0.4, "median": 0.455, "max": 0.51})
+    status, out, _ = dlapp("check", "boxes")
+    assert "18 objects, at most 2 in a picture; pictures without any: 0" in out
+    assert "covers 20 to 36 % of its picture" in out
+    assert "every box lies within its picture, and none is there twice" in out
+
+
+def test_every_flaw_of_a_box_is_named_with_file_and_line(dlapp, boxes):
+    random = np.random.default_rng(9)
+    sound = ("cat", 10, 20, 60, 90)
+    wrong = (
+        sound,
+        ("dog", 5, 5, 5, 9),
+        ("dog", 60, 20, 10, 90),
+        ("dog", 10, 20, 60, 190),
+        ("dog", 1, 1, "x", 9),
+        sound,
+    )
+    write_boxes(boxes / "train/wrong.png", random, *wrong)
+    write_boxes(boxes / "test/other.png", random, ("emu", 10, 20, 60, 90))
+    write_boxes(boxes / "train/cut.png", random, sound)
+    (boxes / "train/cut.xml").write_text("<annotation>\n<object>")
+    (boxes / "train/a.xml").unlink()
+    (boxes / "train/b.png").unlink()
+    (boxes / "train/bad.png").write_bytes(b"")
+    shutil.copy(boxes / "train/c.xml", boxes / "train/bad.xml")
+    status, found = checked(dlapp, "boxes")
+    assert status == 1
+    expected = {
+        ("boxes/test/other.xml:3", "unknown class"),
+        ("boxes/train/a.png", "picture without label file"),
+        ("boxes/train/b.xml:1", "label file without picture"),
+        ("boxes/train/cut.xml:2", "damaged label file"),
+        ("boxes/train/wrong.xml:4", "zero area"),
+        ("boxes/train/wrong.xml:5", "reversed corners"),
+        ("boxes/train/wrong.xml:6", "outside the picture"),
+        ("boxes/train/wrong.xml:7", "damaged label file"),
+    }
+    assert {(flaw["where"], flaw["kind"]) for flaw in found["flaws"]} == expected
+    told = problems(found)
+    assert len(told) == 7 + 1 + 1  # kinds, a double, a file that is no picture
+    assert "1 label with the flaw 'zero area': repair it, or train with --set detection.flawed=skip" in told
+    assert "1 object is labelled twice" in told
+    assert "1 file cannot be read: repair or remove it" in told
+    _, out, _ = dlapp("check", "boxes")
+    assert all(where in out for where, _ in expected)
+    assert "boxes/train/wrong.png: cat, x 19 to 90, y 9 to 60" in out
+    assert "'emu'" in out
+
+
+def test_the_same_picture_with_other_boxes_is_a_contradiction(dlapp, boxes):
+    for name in ("copy", "again"):
+        shutil.copy(boxes / "train/a.png", boxes / f"train/{name}.png")
+    write = (boxes / "train/again.xml").write_text
+    write((boxes / "train/a.xml").read_text().replace("<name>dog", "<name>cat"))
+    shutil.copy(boxes / "train/a.xml", boxes / "train/copy.xml")
+    _, found = checked(dlapp, "boxes")
+    assert problems(found) == ["1 group of the same examples has different labels"]
+    (group,) = found["repeats"]
+    assert set(group["members"]) == {
+        "boxes/train/a.png (1 cat, 1 dog)",
+        "boxes/train/again.png (2 cat)",
+        "boxes/train/copy.png (1 cat, 1 dog)",
+    }
+
+
+def test_objects_that_are_few_tiny_or_missing_are_notes(dlapp, boxes):
+    random = np.random.default_rng(9)
+    for name in range(12):
+        write_boxes(boxes / f"train/{name}.png", random, *(("cat", 10, 20 * k + 1, 12, 20 * k + 20) for k in range(5)))
+    write_boxes(boxes / "train/rare.png", random, ("emu", 10, 20, 60, 90))
+    write_boxes(boxes / "train/none.png", random)
+    status, found = checked(dlapp, "boxes")
+    assert status == 0
+    notes = [line["text"] for line in found["verdicts"] if line["verdict"] == "note"]
+    assert notes[:3] == [
+        "test has no object of emu",
+        "fewer than 10 objects of dog, emu",
+        "3 classes, from 1 objects (emu) to 69 (cat): unbalanced",
+    ]
+    assert "60 objects are less than 8 pixels high or wide where pictures become 256 x 256" in notes[3]
+    assert found["objects"]["without"] == 1
+
+
+def test_labels_without_any_object_are_a_problem_and_no_crash(dlapp, workplace):
+    write_boxes(workplace / "empty/a.png", np.random.default_rng(0))
+    status, found = checked(dlapp, "empty")
+    assert (status, problems(found)) == (1, ["no picture has an object: there is nothing to learn"])
+    write_boxes(workplace / "cut/a.png", np.random.default_rng(0))
+    (workplace / "cut/a.xml").write_text("<annotation>")
+    status, found = checked(dlapp, "cut")
+    assert (status, found["flaws"][0]["where"]) == (1, "cut/a.xml:1")
+
+
 def test_no_source_is_an_error(dlapp, workplace):
     status, _, err = dlapp("check", "folder:nowhere")
     assert status == 2
