@@ -28,9 +28,15 @@ SOURCES: dict[str, tuple[str, str, str]] = {
     "folder": ("folder", "folder:DIR", "one folder a class, with or without train/, val/ and test/ above"),
     "voc": ("voc", "voc:DIR", "pictures with boxes in the XML of PASCAL VOC and labelImg"),
     "yolo": ("yolo", "yolo:DIR", "pictures with boxes in YOLO's text files: data.yaml, or images/ and labels/"),
+    "coco": ("coco", "coco:FILE", "pictures with boxes in COCO's JSON: instances_train2017.json, FILE.json?images=DIR"),
     "npz": ("npz", "npz:FILE", "NumPy arrays of pictures or rows: x_train, y_train, x_test, ... or x, y"),
     "tfds": ("tfds", "tfds:NAME", "a set that tensorflow-datasets has prepared, as in tfds:mnist; see --data-dir"),
     "csv": ("table", "csv:FILE?target=COLUMN", "a table with numbers and categories, or a folder of train.csv, ..."),
+}
+
+_SUFFIXES = {
+    **{".h5": "h5", ".hdf5": "h5", ".npz": "npz", ".csv": "csv", ".tsv": "csv"},
+    **{".yaml": "yolo", ".yml": "yolo", ".json": "coco"},
 }
 
 
@@ -109,7 +115,7 @@ def read(
     module = importlib.import_module(f"dlapp.data.{SOURCES[scheme][0]}")
     if scheme == "shapes":
         loaded = module.load(rest, single=single)
-    elif scheme in ("folder", "tfds", "voc", "yolo"):
+    elif scheme in ("folder", "tfds", "voc", "yolo", "coco"):
         loaded = module.load(rest, channels=channels, unreadable=unreadable)
     elif scheme == "csv":
         loaded = module.load(rest, known=columns)
@@ -191,20 +197,13 @@ def _recognise(path: Path) -> str:
             (path / "images").is_dir() and (path / "labels").is_dir()
         ):
             return "yolo"
+        if any(any(place.glob("instances_*.json")) for place in (path, path / "annotations")):
+            return "coco"
         if _holds_xml(path) or any(_holds_xml(child) for child in path.iterdir() if child.name.lower() in SPLIT_NAMES):
             return "voc"
         return "csv" if any(path.glob("*.csv")) and not any(child.is_dir() for child in path.iterdir()) else "folder"
-    suffixes = {
-        ".h5": "h5",
-        ".hdf5": "h5",
-        ".npz": "npz",
-        ".csv": "csv",
-        ".tsv": "csv",
-        ".yaml": "yolo",
-        ".yml": "yolo",
-    }
-    if path.suffix.lower() in suffixes:
-        return suffixes[path.suffix.lower()]
+    if path.suffix.lower() in _SUFFIXES:
+        return _SUFFIXES[path.suffix.lower()]
     raise SourceError(
         f"{path} is not recognised as a source by its name. Write {', '.join(how for _, how, _ in SOURCES.values())}."
     )

@@ -25,6 +25,15 @@ def test_a_scheme_takes_everything_after_its_colon(scheme):
         ("pictures/cat/1.png", "folder"),
         ("digit/cat/1.png", "folder"),  # what is there goes before what is nearly a name
         ("a:b/cat/1.png", "folder"),
+        ("a.yaml", "yolo"),
+        ("a.json", "coco"),
+        ("boxes/data.yaml", "yolo"),
+        ("boxes/1.xml", "voc"),
+        ("boxes/train/1.xml", "voc"),
+        ("boxes/Annotations/1.xml", "voc"),
+        ("boxes/valid/annotations/1.xml", "voc"),
+        ("boxes/cat/1.xml", "folder"),  # something else of one class
+        ("boxes/annotations/instances_val2017.json", "coco"),
     ],
 )
 def test_a_bare_path_is_recognised_by_what_it_holds(workplace, name, scheme):
@@ -41,7 +50,7 @@ def test_a_bare_path_is_recognised_by_what_it_holds(workplace, name, scheme):
     [
         ("digts", UnknownName, "unknown source 'digts'. Did you mean digits.*dlapp list sources"),
         ("foldr:x", UnknownName, "unknown source 'foldr'. Did you mean folder"),
-        ("kaggle:mnist", UnknownName, "Known: breast_cancer, csv, .* wine"),
+        ("kaggle:mnist", UnknownName, "Known: breast_cancer, coco, csv, .* wine"),
         ("some/where", SourceError, "some/where does not exist"),
         ("missing.npz", SourceError, "missing.npz does not exist"),
         ("digits:8", SourceError, "digits takes nothing after its name; got 'digits:8'"),
@@ -51,3 +60,8 @@ def test_a_bare_path_is_recognised_by_what_it_holds(workplace, name, scheme):
 def test_what_is_no_source_is_told(workplace, source, kind, message):
     with pytest.raises(kind, match=message):
         parse(source)
+
+
+def test_options_of_shapes_follow_a_question_mark():
+    assert parse("shapes") == ("shapes", "")
+    assert parse("shapes?objects=2&noise=0") == ("shapes", "objects=2&noise=0")
