@@ -1,4 +1,4 @@
-"""Sets for image classification that tensorflow-datasets has prepared: ``tfds:NAME``, ``tfds:NAME/CONFIG:VERSION``.
+"""Sets of pictures that tensorflow-datasets has prepared: ``tfds:NAME``, ``tfds:NAME/CONFIG:VERSION``.
 
 Nothing is downloaded and no code of a set is run: what lies in the folder of a prepared set is read.
 https://www.tensorflow.org/datasets
@@ -11,12 +11,13 @@ import os
 import re
 import shlex
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from dlapp.data.annotated import Object, Picture, assemble
 from dlapp.data.arrays import from_arrays
 from dlapp.data.examples import SPLIT_NAMES, Loaded
 from dlapp.data.folder import read_headers
@@ -25,15 +26,23 @@ from dlapp.files import replacing_folder
 
 _NAME = re.compile(r"(?P<set>\w+)(/(?P<config>[\w+.-]+))?(:(?P<version>(\d+|\*)(\.(\d+|\*)){2}))?", re.ASCII)
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
-_OPTIONS = ("data_dir", "image", "label")
+_OPTIONS = ("data_dir", "image", "label", "objects")
+_IGNORED = ("is_crowd", "is_difficult")  # of objects, as COCO and VOC have them
+_OBJECTS = "objects.json"  # of a split that is written as files
 _INFO = "dataset_info.json"
 _MOST_IN_MEMORY = 2 * 1024**3  # bytes
 _BATCH = 256
 _SUFFIXES = {b"\xff\xd8": ".jpg", b"\x89P": ".png", b"BM": ".bmp", b"GI": ".gif"}
+_IMAGE = ("image", "Image", "picture")  # an option, the feature that it names, and what that is
+_LABEL = ("label", "ClassLabel", "class label")
 
 
 class _Set(NamedTuple):
-    """A prepared set: its builder, the folder that it reads, and the features that are an example."""
+    """A prepared set: its builder, the folder that it reads, and the features that are an example.
+
+    ``label`` is the class of the picture; of a set with boxes the feature that has them, and ``objects`` says which
+    features of an object are its box, its class and, where there is one, whether it is ignored.
+    """
 
     name: str
     folder: Path
@@ -41,6 +50,7 @@ class _Set(NamedTuple):
     image: str
     label: str
     labels: tuple[str, ...]
+    objects: tuple[str, ...] = ()
 
 
 def load(rest: str, *, channels: int | None = None, unreadable: list[str] | None = None) -> Loaded:
@@ -57,6 +67,9 @@ def load(rest: str, *, channels: int | None = None, unreadable: list[str] | None
     (``dlapp-VERSION-IMAGE-LABEL``), which takes as much of the disk as the set itself, and are handled as those of
     ``folder:`` from then on. The folder may be removed; it is written anew if the set is prepared again.
 
+    A set whose pictures have no class but objects, each with ``bbox`` and a class, is one for detection, and so is a
+    set with both where ``objects`` names the feature that has the boxes. Its pictures become files.
+
     Args:
         rest: the name and options.
         channels: 1, 3 or 4 for pictures that are handled as files; as for ``folder:``.
@@ -64,7 +77,7 @@ def load(rest: str, *, channels: int | None = None, unreadable: list[str] | None
 
     Raises:
         SourceError: tensorflow-datasets is not installed, the set is not prepared, or it is none of pictures with
-            one label each.
+            one label each or with boxes.
         UnknownName: there is no such option or feature.
     """
     try:
@@ -81,9 +94,15 @@ def load(rest: str, *, channels: int | None = None, unreadable: list[str] | None
         builder = tfds.builder_from_directory(folder)
     except Exception as error:  # whatever a damaged JSON or an old layout leads to
         raise SourceError(f"{folder} cannot be read ({_first_line(error)}): remove it and prepare it again.") from error
-    image, label = _choose(tfds, name, builder, options)
     features = builder.info.features
-    found = _Set(name, folder, builder, image, label, tuple(features[label].names or ()))
+    boxed = _choose_objects(tfds, name, features, options)
+    if boxed is None:
+        image, label = _choose(tfds, name, builder, options)
+        found = _Set(name, folder, builder, image, label, tuple(features[label].names or ()))
+    else:
+        image, label = _choose_one(tfds, name, features, options, _IMAGE, None), boxed[0]
+        names = features[label].feature[boxed[2]].names
+        found = _Set(name, folder, builder, image, label, tuple(names or ()), boxed[1:])
     if not found.labels:
         raise SourceError(f"{label} of tfds:{name} does not say which classes there are: prepare the set anew.")
     if np.dtype(features[image].np_dtype) != np.uint8:
@@ -92,6 +111,9 @@ def load(rest: str, *, channels: int | None = None, unreadable: list[str] | None
             "to 8 bits and read them as folder: or npz:."
         )
     splits, notes = _map_splits(name, builder)
+    if boxed is not None:
+        loaded = _with_boxes(found, splits, channels, unreadable)
+        return loaded._replace(notes=(*notes, *loaded.notes))
     shape = features[image].shape
     examples = sum(builder.info.splits[split].num_examples for split in splits.values())
     if None in shape or examples * int(np.prod(shape)) > _MOST_IN_MEMORY:
@@ -145,24 +167,60 @@ def _quote(text: str) -> str:
 
 def _choose(tfds: Any, name: str, builder: Any, options: Mapping[str, str]) -> tuple[str, str]:
     """The features that are the picture and the class: named, supervised, or the only ones."""
-    features = builder.info.features
     supervised = builder.info.supervised_keys
     supervised = supervised if isinstance(supervised, tuple) and len(supervised) == 2 else (None, None)
-    chosen = []
-    kinds = (("image", tfds.features.Image, "picture"), ("label", tfds.features.ClassLabel, "class label"))
-    for (option, kind, what), usual in zip(kinds, supervised, strict=True):
-        known = sorted(key for key, feature in features.items() if type(feature) is kind)
-        if option in options and options[option] not in known:
-            raise UnknownName(f"{what} of tfds:{name}", options[option], known)
-        if not known:
-            has = ", ".join(f"{key} ({type(feature).__name__})" for key, feature in sorted(features.items()))
-            raise SourceError(f"tfds:{name} has no {what}, so nothing to classify: its features are {has}.")
-        if option not in options and usual not in known and len(known) > 1:
-            raise SourceError(
-                f"tfds:{name} has several: {', '.join(known)}. Choose the {what} with ?{option}={known[0]}."
-            )
-        chosen.append(options.get(option, usual if usual in known else known[0]))
-    return chosen[0], chosen[1]
+    features = builder.info.features
+    return (
+        _choose_one(tfds, name, features, options, _IMAGE, supervised[0]),
+        _choose_one(tfds, name, features, options, _LABEL, supervised[1]),
+    )
+
+
+def _choose_one(
+    tfds: Any, name: str, features: Any, options: Mapping[str, str], wanted: tuple[str, str, str], usual: str | None
+) -> str:
+    option, kind, what = wanted
+    known = sorted(key for key, feature in features.items() if type(feature) is getattr(tfds.features, kind))
+    if option in options and options[option] not in known:
+        raise UnknownName(f"{what} of tfds:{name}", options[option], known)
+    if not known:
+        has = ", ".join(f"{key} ({type(feature).__name__})" for key, feature in sorted(features.items()))
+        raise SourceError(f"tfds:{name} has no {what}, so nothing to classify: its features are {has}.")
+    if option not in options and usual not in known and len(known) > 1:
+        raise SourceError(f"tfds:{name} has several: {', '.join(known)}. Choose the {what} with ?{option}={known[0]}.")
+    return options.get(option, usual if usual is not None and usual in known else known[0])
+
+
+def _choose_objects(tfds: Any, name: str, features: Any, options: Mapping[str, str]) -> tuple[str, ...] | None:
+    """The feature with boxes, those of an object that are its box and class, and the one that says it is ignored.
+
+    None where pictures have a class each, unless ``objects`` is asked for.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for key, feature in features.items():
+        inner: Any = getattr(feature, "feature", None)  # of each object in a sequence
+        if not isinstance(feature, tfds.features.Sequence) or not isinstance(inner, tfds.features.FeaturesDict):
+            continue
+        boxes = [part for part, of in inner.items() if isinstance(of, tfds.features.BBoxFeature)]
+        labels = [part for part, of in inner.items() if type(of) is tfds.features.ClassLabel]
+        if boxes and labels:
+            label = "label" if "label" in labels else labels[0]
+            found[key] = (key, boxes[0], label, *[part for part in _IGNORED if part in inner][:1])
+    if "objects" in options:
+        if options["objects"] not in found:
+            raise UnknownName(f"boxes of tfds:{name}", options["objects"], found)
+        found = {options["objects"]: found[options["objects"]]}
+    elif not found or "label" in options or any(type(of) is tfds.features.ClassLabel for of in features.values()):
+        return None
+    if len(found) > 1:
+        raise SourceError(
+            f"tfds:{name} has several: {', '.join(sorted(found))}. Choose the boxes with ?objects={min(found)}."
+        )
+    key, box, *_ = chosen = next(iter(found.values()))
+    kind = features[key].feature[box].bbox_format
+    if kind is not None and kind.name != "REL_YXYX":
+        raise SourceError(f"{box} of tfds:{name} must be ymin, xmin, ymax, xmax as fractions; it is {kind.name}.")
+    return chosen
 
 
 def _map_splits(name: str, builder: Any) -> tuple[dict[str, str], list[str]]:
@@ -220,20 +278,7 @@ def _as_files(
     found: _Set, splits: Mapping[str, str], channels: int | None, unreadable: list[str] | None
 ) -> tuple[Loaded, list[str]]:
     """Pictures as files that are written if they are not there yet; and the splits without labels."""
-    root = found.folder.with_name(f"dlapp-{found.folder.name}-{found.image}-{found.label}")
-    prepared = (found.folder / _INFO).stat().st_mtime
-    if not root.is_dir() or root.stat().st_mtime < prepared:
-        try:
-            with replacing_folder(root) as scratch:
-                for ours, own in splits.items():
-                    _write_files(found, own, scratch / ours)
-        except OSError as error:
-            varying = None in found.builder.info.features[found.image].shape
-            why = "vary in size" if varying else f"take more than {_MOST_IN_MEMORY / 1024**3:g} GiB"
-            raise SourceError(
-                f"the pictures of tfds:{found.name} {why}, so they are written as files beside the prepared set, which "
-                f"failed: {error}. Make room, or copy the set to a --data-dir of your own."
-            ) from error
+    root = _write(found, splits, _write_files)
     by_split, unlabelled = {}, []
     for ours, own in splits.items():
         folders = sorted((root / ours).iterdir(), key=lambda folder: int(folder.name))
@@ -252,37 +297,119 @@ def _as_files(
     return read_headers(root, by_split, found.labels, channels, unreadable), unlabelled
 
 
+def _with_boxes(found: _Set, splits: Mapping[str, str], channels: int | None, unreadable: list[str] | None) -> Loaded:
+    """Pictures as files that are written if they are not there yet, and their boxes; splits without any left out."""
+    root = _write(found, splits, _write_boxes)
+    by_split: dict[str, list[Picture]] = {}
+    notes = []
+    for ours, own in splits.items():
+        pictures = []
+        for file, objects in json.loads((root / ours / _OBJECTS).read_text("utf-8")):
+            path = root / ours / file
+            labelled = [
+                Object(found.labels[number] if number >= 0 else str(number), tuple(corners), str(path), ignored)
+                for number, corners, ignored in objects
+            ]
+            pictures.append(Picture(path, labelled))
+        if ours == "train" or any(picture.objects for picture in pictures):
+            by_split[ours] = pictures
+        else:
+            notes.append(f"the split {own} of tfds:{found.name} has no labels and is left out")
+    return assemble(
+        root,
+        by_split,
+        found.labels,
+        units="fractions",
+        label_files=[root / ours / _OBJECTS for ours in by_split],
+        flaws=(),
+        notes=notes,
+        channels=channels,
+        unreadable=unreadable,
+    )
+
+
+def _write(found: _Set, splits: Mapping[str, str], write: Callable[[_Set, str, Path], None]) -> Path:
+    """The folder of a set as files, written if it is not there yet."""
+    root = found.folder.with_name(f"dlapp-{found.folder.name}-{found.image}-{found.label}")
+    prepared = (found.folder / _INFO).stat().st_mtime
+    if root.is_dir() and root.stat().st_mtime >= prepared:
+        return root
+    try:
+        with replacing_folder(root) as scratch:
+            for ours, own in splits.items():
+                write(found, own, scratch / ours)
+    except OSError as error:
+        varying = None in found.builder.info.features[found.image].shape
+        why = "vary in size" if varying else f"take more than {_MOST_IN_MEMORY / 1024**3:g} GiB"
+        raise SourceError(
+            f"the pictures of tfds:{found.name} {'have boxes' if found.objects else why}, so they are written as files "
+            f"beside the prepared set, which failed: {error}. Make room, or copy the set to a --data-dir of your own."
+        ) from error
+    return root
+
+
 def _write_files(found: _Set, split: str, folder: Path) -> None:
     """``CLASS/NUMBER.jpg`` of every example of a split."""
     folder.mkdir()
     number = 0
     for encoded, labels in _batches(found, split):
         for content, label in zip(encoded.tolist(), labels.tolist(), strict=True):
-            file = folder / str(label) / f"{number:08}{_SUFFIXES.get(content[:2], '.img')}"
-            file.parent.mkdir(exist_ok=True)
-            file.write_bytes(content)
+            _write_picture(folder / str(label), number, content)
             number += 1
+
+
+def _write_boxes(found: _Set, split: str, folder: Path) -> None:
+    """``NUMBER.jpg`` of every example of a split, and the number of the class, corners and ignored of its objects."""
+    folder.mkdir()
+    listed = []
+
+    def choose(example: Any) -> tuple[Any, ...]:
+        objects = example[found.label]
+        return example[found.image], *(objects[key] for key in found.objects)
+
+    wanted = {found.label: dict.fromkeys(found.objects, True)}
+    for number, (content, corners, classes, *ignored) in enumerate(_read(found, split, wanted, choose)):
+        name = _write_picture(folder, number, content)
+        flags = ignored[0].astype(bool) if ignored else np.zeros(len(classes), bool)
+        listed.append((name, list(zip(classes.tolist(), corners.tolist(), flags.tolist(), strict=True))))
+    (folder / _OBJECTS).write_text(json.dumps(listed), encoding="utf-8")
+
+
+def _write_picture(folder: Path, number: int, content: bytes) -> str:
+    """Writes a file into a folder that is made if need be; its name."""
+    folder.mkdir(exist_ok=True)
+    name = f"{number:08}{_SUFFIXES.get(content[:2], '.img')}"
+    (folder / name).write_bytes(content)
+    return name
 
 
 def _batches(found: _Set, split: str, decode: Any = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Pictures, as the bytes of a file or decoded, and the class of each; other features are not read."""
+
+    def choose(example: Any) -> tuple[Any, Any]:
+        encoded = example[found.image]
+        return encoded if decode is None else decode(encoded), example[found.label]
+
+    return _read(found, split, {found.label: True}, choose, batch=_BATCH)
+
+
+def _read(
+    found: _Set, split: str, labels: Mapping[str, Any], choose: Callable[[Any], Any], *, batch: int | None = None
+) -> Iterator[Any]:
+    """What ``choose`` takes from each example, which has its picture as a file and ``labels``; or batches of that."""
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
     wanted = tfds.decode.PartialDecoding(
-        {found.image: True, found.label: True}, decoders={found.image: tfds.decode.SkipDecoding()}
+        {found.image: True, **labels}, decoders={found.image: tfds.decode.SkipDecoding()}
     )
     try:
         with _quiet():
             dataset = found.builder.as_dataset(split=split, decoders=wanted, shuffle_files=False)
-        dataset = dataset.map(
-            lambda example: (
-                example[found.image] if decode is None else decode(example[found.image]),
-                example[found.label],
-            ),
-            num_parallel_calls=tf.data.AUTOTUNE,
-        )
-        yield from dataset.batch(_BATCH).prefetch(2).as_numpy_iterator()
+        dataset = dataset.map(choose, num_parallel_calls=tf.data.AUTOTUNE)
+        if batch is not None:
+            dataset = dataset.batch(batch)
+        yield from dataset.prefetch(2).as_numpy_iterator()
     except (tf.errors.OpError, AssertionError) as error:
         raise SourceError(
             f"the {split} split in {found.folder} is damaged ({_first_line(error)}): remove it and prepare it again."

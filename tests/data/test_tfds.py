@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from dlapp.data import load
-from dlapp.data.sources import with_data_dir
+from dlapp.data.sources import read, with_data_dir
 from dlapp.errors import SourceError, UnknownName
 
 tfds = pytest.importorskip("tensorflow_datasets")
@@ -280,3 +280,64 @@ def test_data_dir_becomes_a_part_of_the_source(sets, tmp_path):
     for source in ("digits", "tfds:dots?data_dir=here"):
         with pytest.raises(SourceError, match=r"--data-dir is where a set of tensorflow-datasets lies"):
             with_data_dir(source, "there")
+
+
+BOX = tfds.features.BBoxFeature
+OBJECTS = {"bbox": BOX(), "label": LABEL(names=["cat", "dog"]), "is_crowd": np.bool_, "area": np.int64}
+BOXED = {"image": IMAGE(encoding_format="jpeg"), "objects": tfds.features.Sequence(OBJECTS)}
+
+
+def boxed(count, *, first=0, objects=None):
+    """Pictures of 30 - n high and 20 + n wide with n % 3 objects each."""
+
+    def one(number):
+        box = tfds.features.BBox(ymin=0.1, xmin=0.25, ymax=0.5, xmax=1.0)
+        return {"bbox": box, "label": number % 2, "is_crowd": number == 1, "area": 7}
+
+    wanted = [n % 3 if objects is None else objects for n in range(first, first + count)]
+    return [
+        {"image": io.BytesIO(encode(first + n)), "objects": [one(k) for k in range(number)]}
+        for n, number in enumerate(wanted)
+    ]
+
+
+def test_boxes_are_those_of_the_prepared_set(tmp_path):
+    splits = {"train": boxed(6), "validation": boxed(2, first=6), "test": boxed(3, objects=0)}
+    prepare(tmp_path, "zoo", splits, BOXED, supervised=None)
+    loaded = read(f"tfds:zoo?data_dir={tmp_path}")
+    assert (loaded.task, loaded.labels, loaded.flaws) == ("detection", ("cat", "dog"), ())
+    assert loaded.notes == ("the split test of tfds:zoo has no labels and is left out",)
+    contents = {encode(n): n for n in range(8)}
+    for split, numbers in (("train", range(6)), ("dev", (6, 7))):
+        part = loaded.parts[split]
+        found = [contents[Path(path).read_bytes()] for path in part.inputs]
+        assert sorted(found) == list(numbers)
+        for index, number in enumerate(found):
+            own = part.boxes[index]
+            assert part.targets[index] == number % 3
+            assert own.classes.tolist() == [0, 1][: number % 3]
+            assert own.wanted.counts.tolist() == [min(number % 3, 1)], "the second of each is a crowd"
+            expected = [[0.1 * (30 - number), 0.25 * (20 + number), 0.5 * (30 - number), 20 + number]] * (number % 3)
+            np.testing.assert_allclose(own.corners.reshape(-1, 4), np.reshape(expected, (-1, 4)), rtol=1e-5)
+    (beside,) = (tmp_path / "zoo").glob("dlapp-*")
+    written = beside.stat().st_mtime_ns
+    assert read(f"tfds:zoo?data_dir={tmp_path}").digest == loaded.digest
+    assert beside.stat().st_mtime_ns == written
+
+
+def test_a_class_of_the_picture_goes_before_boxes_unless_these_are_named(tmp_path):
+    features = {**BOXED, "label": LABEL(names=["no", "yes"]), "faces": tfds.features.Sequence({"bbox": BOX()})}
+    rows = [row | {"label": n % 2, "faces": []} for n, row in enumerate(boxed(12))]
+    prepare(tmp_path, "both", {"train": rows}, features, supervised=None)
+    assert read(f"tfds:both?data_dir={tmp_path}").task == "classification"
+    assert read(f"tfds:both?data_dir={tmp_path}&objects=objects").task == "detection"
+    with pytest.raises(UnknownName, match=r"unknown boxes of tfds:both 'faces'. Known: objects"):
+        read(f"tfds:both?data_dir={tmp_path}&objects=faces")
+    features = {**BOXED, "parts": tfds.features.Sequence(OBJECTS)}
+    prepare(tmp_path, "two", {"train": [row | {"parts": []} for row in boxed(4)]}, features, supervised=None)
+    with pytest.raises(SourceError, match=r"has several: objects, parts\. Choose the boxes with \?objects=objects"):
+        read(f"tfds:two?data_dir={tmp_path}")
+    features = {**BOXED, "objects": tfds.features.Sequence({**OBJECTS, "bbox": BOX(bbox_format="XYWH")})}
+    prepare(tmp_path, "wide", {"train": boxed(2)}, features, supervised=None)
+    with pytest.raises(SourceError, match="must be ymin, xmin, ymax, xmax as fractions; it is XYWH"):
+        read(f"tfds:wide?data_dir={tmp_path}")
