@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,9 +15,13 @@ def command(
     data_dir: Annotated[
         str | None, typer.Option(metavar="PATH", help="Where the set of tfds:NAME is prepared.")
     ] = None,
+    draw: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.png", help="Draw 24 pictures with their labels into this file."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Audits a source: counts, balance, unreadable items, duplicates, leaks; exit status 1 for a problem."""
+    """Audits a source: counts, balance, unreadable items, boxes, duplicates, leaks; exit status 1 for a problem."""
     from dlapp.cli.console import import_tensorflow, print_json
     from dlapp.data.auditing import audit
     from dlapp.data.sources import parse, with_data_dir
@@ -24,12 +29,14 @@ def command(
     source = with_data_dir(source, data_dir)
     if parse(source)[0] == "tfds":
         import_tensorflow()
-    found = audit(source)
+    found = audit(source, drawing=draw)
     problems = any(line["verdict"] == "problem" for line in found["verdicts"])
     if as_json:
         print_json(found)
     else:
         _print(found)
+        if found["drawing"]:
+            print(f"Wrote {found['drawing']}")
         following = "repair that first" if problems else f"dlapp train ARCHITECTURE --data {shlex.quote(source)}"
         print(f"Next: {following}")
     if problems:

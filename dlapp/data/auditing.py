@@ -1,15 +1,20 @@
 """What is wrong with the data, before there is any model."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dlapp import pictures
 from dlapp.data import objects
 from dlapp.data.duplicates import Group, find_repeats
 from dlapp.data.examples import Examples, Loaded
 from dlapp.data.facts import Facts, gather
+from dlapp.data.samples import draw_samples
 from dlapp.data.sources import read
+from dlapp.errors import SourceError
+from dlapp.files import replacing
 
 _SHOWN = 20  # constant columns
 _LEAST, _FEW = 3, 10  # examples of a class
@@ -17,14 +22,24 @@ _COINCIDE = 0.01  # of the rows repeat others of their split
 _UNBALANCED = 10  # times as many of the largest class as of the smallest
 
 
-def audit(source: str) -> dict[str, Any]:
+def audit(source: str, *, drawing: Path | None = None) -> dict[str, Any]:
     """Everything that can be said of a source without a model, ready for JSON.
 
     ``verdicts`` is a list of lines with a verdict: ``ok``, ``note`` or ``problem``.
+
+    Args:
+        source: as it is written.
+        drawing: the file of a sheet of pictures with their labels, which is written, over another if need be.
+
+    Raises:
+        SourceError: the source cannot be read; or there is no picture to draw, or no place for the drawing.
     """
+    if drawing is not None:
+        _check_drawing(drawing)
     unreadable: list[str] = []
     loaded = read(source, unreadable=unreadable)
     parts = dict(loaded.parts) if len(loaded.parts) > 1 else {"all": next(iter(loaded.parts.values()))}
+    drawn = drawing is not None and _draw(source, drawing, parts, loaded.labels)
     facts = {name: gather(part) for name, part in parts.items()}
     unreadable += [reason for found in facts.values() for reason in found.errors.values()]
     groups = find_repeats(
@@ -45,7 +60,7 @@ def audit(source: str) -> dict[str, Any]:
     else:
         classes = _count_classes(loaded, parts)
         verdicts += _judge_balance(classes, parts) if loaded.task == "classification" else _judge_target(loaded, parts)
-    pictures = _measure_pictures(facts, parts)
+    sizes = _measure_pictures(facts, parts)
     columns = _measure_columns(parts)
     verdicts += _judge_columns(columns)
     if unreadable:
@@ -56,7 +71,7 @@ def audit(source: str) -> dict[str, Any]:
                 unreadable,
             )
         )
-    elif pictures:
+    elif sizes:
         verdicts.append(_line("ok", "every picture can be read"))
     verdicts += judge_repeats(groups, parts, loaded.labels)
     return {
@@ -66,9 +81,10 @@ def audit(source: str) -> dict[str, Any]:
         "classes": classes,
         "objects": measured,
         "flaws": [flaw._asdict() for flaw in loaded.flaws],
-        "pictures": pictures,
+        "pictures": sizes,
         "columns": columns,
         "unreadable": unreadable,
+        "drawing": str(drawing) if drawn else None,
         "repeats": [
             {
                 "exact": group.exact,
@@ -80,6 +96,28 @@ def audit(source: str) -> dict[str, Any]:
         ],
         "verdicts": verdicts,
     }
+
+
+def _check_drawing(file: Path) -> None:
+    if file.suffix.lower() not in pictures.SUFFIXES:
+        raise SourceError(f"a drawing is a file of {', '.join(sorted(pictures.SUFFIXES))}; got {file}.")
+    if not file.parent.is_dir():
+        raise SourceError(f"{file} cannot be written: there is no folder {file.parent}. Make it first.")
+
+
+def _draw(source: str, file: Path, parts: Mapping[str, Examples], labels: Sequence[str]) -> bool:
+    """Whether there was a picture to draw."""
+    if not next(iter(parts.values())).channels:
+        raise SourceError(f"a sheet is drawn of pictures; {source} has rows. Leave --draw out.")
+    drawn = draw_samples(parts, labels)
+    if drawn is None:
+        return False
+    try:
+        with replacing(file) as beside:
+            drawn.save(beside)
+    except OSError as error:
+        raise SourceError(f"{file} cannot be written: {error}.") from error
+    return True
 
 
 def judge_repeats(

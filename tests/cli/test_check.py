@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dlapp.drawing import color
+
 
 def write_pictures(folder, classes, each=6, seed=0):
     random = np.random.default_rng(seed)
@@ -242,6 +244,30 @@ def test_every_flaw_of_a_box_is_named_with_file_and_line(dlapp, boxes):
     assert all(where in out for where, _ in expected)
     assert "boxes/train/wrong.png: cat, x 19 to 90, y 9 to 60" in out
     assert "'emu'" in out
+
+
+def test_a_sheet_of_samples_is_drawn(dlapp, boxes):
+    status, out, _ = dlapp("check", "boxes", "--draw", "sheet.png")
+    assert (status, out.splitlines()[-2]) == (0, "Wrote sheet.png")
+    drawn = np.asarray(Image.open("sheet.png"))
+    assert drawn.shape[1] == 8 + 6 * (300 + 8), "six pictures of 100 x 100 in a row, enlarged by a whole factor"
+    colors = {tuple(pixel) for pixel in drawn.reshape(-1, 3).tolist()}
+    assert {color(0), color(1)} <= colors, "the boxes of both classes"
+
+
+def test_a_sheet_is_drawn_of_classes_too_but_not_of_rows(dlapp, pictures):
+    (pictures / "train/cat/0.png").write_bytes(b"")
+    assert dlapp("check", "folder:pictures", "--draw", "sheet.jpg")[0] == 1
+    with Image.open("sheet.jpg") as drawn:
+        assert drawn.format == "JPEG"
+    for arguments, message in (
+        (("iris", "--draw", "sheet.png"), "a sheet is drawn of pictures; iris has rows. Leave --draw out."),
+        (("folder:pictures", "--draw", "sheet"), "a drawing is a file of .bmp, "),
+        (("folder:pictures", "--draw", "no/sheet.png"), "there is no folder no. Make it first."),
+    ):
+        status, _, err = dlapp("check", *arguments)
+        assert status == 2
+        assert message in err
 
 
 def test_the_same_picture_with_other_boxes_is_a_contradiction(dlapp, boxes):
