@@ -55,17 +55,20 @@ def load(rest: str, *, channels: int | None = None, unreadable: list[str] | None
     root = Path(rest)
     if not root.is_dir():
         raise SourceError(f"{rest} is not a folder.")
-    found: dict[str, list[tuple[Path, Path]]] = {}
     flaws: list[Flaw] = []
-    for split, top in (find_splits(root) or {"train": root}).items():
-        image_folder, label_folder = _find_folders(top)
-        inner = {} if top != root else find_splits(image_folder) if image_folder != top else {}
+    notes: list[str] = []
+    image_folder, label_folder = _find_folders(root)
+    if image_folder == root:  # else folders called training, say, hold something else
+        tops = find_splits(root) or {"train": root}
+        found = {split: _pair(*_find_folders(top), flaws) for split, top in tops.items()}
+    else:
         pairs = _pair(image_folder, label_folder, flaws)
-        if inner:
-            for name, folder in inner.items():
-                found[name] = [pair for pair in pairs if pair[0].is_relative_to(folder)]
-        else:
-            found[split] = pairs
+        inner = find_splits(image_folder)
+        found = {
+            split: [pair for pair in pairs if pair[0].is_relative_to(folder)] for split, folder in inner.items()
+        } or {"train": pairs}
+        if others := len(pairs) - sum(map(len, found.values())):
+            notes.append(f"{others:,} pictures of {image_folder} are in none of its splits and left out")
     if not any(found.values()):
         raise SourceError(
             f"{rest} has no picture with an XML file of its name: put them beside each other, or into images/ and "
@@ -73,7 +76,6 @@ def load(rest: str, *, channels: int | None = None, unreadable: list[str] | None
         )
     files = sorted({file for pairs in found.values() for _, file in pairs})
     read = dict(zip(files, map_files(_read, files), strict=True))
-    notes: list[str] = []
     lists: list[Path] = []
     if (root / "ImageSets" / "Main").is_dir():
         every = [pair for pairs in found.values() for pair in pairs]

@@ -63,6 +63,17 @@ def test_splits_are_folders_above_or_within(tmp_path, images, labels):
     assert [len(part) for part in data.splits().values()] == [4, 2, 1]
 
 
+def test_what_is_no_split_is_not_taken_for_one(tmp_path):
+    write(tmp_path / "images", tmp_path / "annotations", "a")
+    (tmp_path / "training").mkdir()  # of a pipeline
+    assert len(read(f"voc:{tmp_path}").parts["train"]) == 1
+    for split in ("train", "val"):
+        write(tmp_path / "images" / split, tmp_path / "annotations" / split, "b")
+    loaded = read(f"voc:{tmp_path}")
+    assert {split: len(part) for split, part in loaded.parts.items()} == {"train": 1, "dev": 1}
+    assert loaded.notes == (f"1 pictures of {tmp_path}/images are in none of its splits and left out",)
+
+
 def test_the_lists_of_voc_are_splits(tmp_path):
     for number in range(6):
         write(tmp_path / "JPEGImages", tmp_path / "Annotations", f"2007_{number}")

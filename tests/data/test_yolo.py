@@ -156,6 +156,14 @@ def test_a_val_that_says_nothing_is_drawn_from_train(tmp_path, val, told):
     assert told in note
 
 
+def test_a_flaw_of_a_picture_in_two_splits_is_told_once(tmp_path):
+    write(tmp_path, "train", "7 0.5 0.5 0.5 0.5", "0 0.5 0.5 0 0.5", ROW, count=2)
+    write(tmp_path, "val", count=2)
+    loaded = read(str(configure(tmp_path, test=["images/train", "images/val"])))
+    assert [len(part) for part in loaded.parts.values()] == [2, 2, 4]
+    assert len(loaded.flaws) == 4
+
+
 def test_polygons_become_the_boxes_around_them(tmp_path):
     write(tmp_path, "train", "1 0.25 0.5 0.75 0.5 0.5 0.9", count=1)
     loaded = read(str(configure(tmp_path, val=None)))
