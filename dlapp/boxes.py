@@ -49,8 +49,8 @@ class Boxes:
     def __getitem__(self, indices: np.ndarray | Sequence[int] | int) -> Self:
         """The boxes of some pictures, in that order; of one for a number."""
         wanted = np.atleast_1d(np.arange(len(self))[indices])
-        splits = self.splits
-        rows = [np.arange(splits[index], splits[index + 1]) for index in wanted]
+        splits = self.splits.tolist()
+        rows = [np.arange(splits[index], splits[index + 1]) for index in wanted.tolist()]
         return self._rows(np.concatenate([_none(np.int64), *rows]), self.counts[wanted])
 
     def where(self, kept: np.ndarray) -> Self:
@@ -71,6 +71,14 @@ class Boxes:
     def wanted(self) -> Self:
         """Without the objects that are ignored."""
         return self.where(~self.ignored) if len(self.ignored) else self
+
+
+def largest(boxes: Boxes) -> Boxes:
+    """Of each picture, the box with the largest area alone; none of a picture without."""
+    order = np.lexsort((-areas(boxes.corners), boxes.pictures))
+    kept = np.zeros(len(order), bool)
+    kept[order[boxes.splits[:-1][boxes.counts > 0]]] = True
+    return boxes.where(kept)
 
 
 def empty(pictures: int = 0) -> Boxes:

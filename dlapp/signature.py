@@ -16,8 +16,9 @@ from dlapp.files import write_json
 if TYPE_CHECKING:
     import numpy as np
 
-FORMAT = 2
-_FIRST_FORMAT = 1  # of everything without windows, which any dlapp reads
+FORMAT = 3
+_FIRST_FORMAT, _WINDOWS_FORMAT = 1, 2  # of what has neither windows nor boxes, which any dlapp reads; of windows
+THRESHOLDS = ("min_score", "max_overlap")  # inputs of a detector's ONNX file that have defaults
 Scale = Literal["unit", "standardize", "none"]
 
 
@@ -84,6 +85,7 @@ class Preprocessing:
         channels: channels of the picture: 1 grey, 3 RGB, 4 RGB and alpha; 0 for rows of a table.
         size: height and width that pictures are resized to (bilinear); None for rows.
         antialias: whether resizing averages over all the pixels that it drops.
+        letterbox: whether the picture keeps its shape and is centred on grey, instead of being stretched.
         scale: ``unit`` divides by 255, ``standardize`` subtracts ``mean`` and divides by the square
             root of ``variance``, ``none`` leaves the values alone.
         mean, variance: of the training split, one for each channel or column; categories have 0 and 1.
@@ -100,6 +102,7 @@ class Preprocessing:
     variance: tuple[float, ...] = ()
     columns: tuple[Column, ...] = ()
     layout: Layout | None = None
+    letterbox: bool = False
 
     @property
     def width(self) -> int:
@@ -155,16 +158,47 @@ class Windows:
 
 
 @dataclasses.dataclass(frozen=True)
+class Detection:
+    """How what a network says of each cell becomes boxes.
+
+    Attributes:
+        grid: rows and columns of cells.
+        anchors: height and width of each, as fractions of the resized picture; none where a cell has one box of
+            any size.
+        min_score: boxes below are not told.
+        max_overlap: of two boxes of a class that overlap more than this (intersection over union), one is told.
+        most: boxes that are told of one picture.
+    """
+
+    grid: tuple[int, int]
+    anchors: tuple[tuple[float, float], ...] = ()
+    min_score: float = 0.3
+    max_overlap: float = 0.5
+    most: int = 100
+
+    @property
+    def boxes(self) -> int:
+        """Of each cell."""
+        return max(len(self.anchors), 1)
+
+    @property
+    def task(self) -> str:
+        """``localization`` where the whole picture is one cell with one box, else ``detection``."""
+        return "localization" if (*self.grid, self.boxes, self.most) == (1, 1, 1, 1) else "detection"
+
+
+@dataclasses.dataclass(frozen=True)
 class Signature:
     """What ``signature.json`` holds, and the metadata of the ONNX file.
 
     Attributes:
-        task: ``classification`` or ``regression``.
+        task: ``classification``, ``regression``, ``localization`` (one box a picture) or ``detection``.
         inputs, outputs: the tensors of the graph, under the same names in every format.
         labels: the classes, in the order of the last axis of ``probabilities``; none for a regression.
         preprocessing: what the graph does to its input.
         target: what a regression predicts; None for a classifier.
         windows: of a classifier that slides over the picture, which is then not resized; None for all others.
+        detection: how boxes come about; None where there are none.
         provenance: which model, trained on what, by which versions.
         files: SHA-256 of every file of the bundle that must not change; empty outside of a bundle.
     """
@@ -176,15 +210,21 @@ class Signature:
     preprocessing: Preprocessing
     target: Target | None = None
     windows: Windows | None = None
+    detection: Detection | None = None
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
     files: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
 
     def to_dict(self) -> dict[str, Any]:
         """The signature as JSON has it."""
         fields = json.loads(json.dumps(dataclasses.asdict(self)))
+        version = _FIRST_FORMAT if self.windows is None else _WINDOWS_FORMAT
         if self.windows is None:
             del fields["windows"]
-        return {"format": _FIRST_FORMAT if self.windows is None else FORMAT, **fields}
+        if self.detection is None:
+            del fields["detection"]
+        if not self.preprocessing.letterbox:
+            del fields["preprocessing"]["letterbox"]
+        return {"format": FORMAT if self.detection or self.preprocessing.letterbox else version, **fields}
 
     def metadata(self) -> dict[str, str]:
         """The signature as ONNX metadata: one property a field, its value in JSON."""
@@ -222,6 +262,7 @@ class Signature:
             pre = fields["preprocessing"]
             layout = pre["layout"]
             windows = fields.get("windows")
+            detection = fields.get("detection")
             return cls(
                 task=fields["task"],
                 inputs=tuple(Tensor(t["name"], t["dtype"], tuple(t["shape"])) for t in fields["inputs"]),
@@ -241,9 +282,19 @@ class Signature:
                     layout=None
                     if layout is None
                     else Layout(layout["delimiter"], layout["header"], tuple(layout["names"]), layout["target"]),
+                    letterbox=pre.get("letterbox", False),
                 ),
                 target=None if fields["target"] is None else Target(**fields["target"]),
                 windows=None if windows is None else Windows(tuple(windows["size"]), tuple(windows["stride"])),
+                detection=None
+                if detection is None
+                else Detection(
+                    grid=tuple(detection["grid"]),
+                    anchors=tuple((height, width) for height, width in detection["anchors"]),
+                    min_score=detection["min_score"],
+                    max_overlap=detection["max_overlap"],
+                    most=detection["most"],
+                ),
                 provenance=fields["provenance"],
                 files=fields["files"],
             )
@@ -275,6 +326,34 @@ def sliding_classification(
     shape = ("batch", "rows", "columns", len(labels))
     outputs = (Tensor("probabilities", "float32", shape),)
     return dataclasses.replace(classification(labels, preprocessing, provenance), outputs=outputs, windows=windows)
+
+
+def boxes(
+    labels: tuple[str, ...],
+    preprocessing: Preprocessing,
+    detection: Detection,
+    provenance: Mapping[str, Any] | None = None,
+) -> Signature:
+    """The signature of a network that finds objects.
+
+    Of ``count`` boxes, surest first, the corners are y1, x1, y2, x2 in pixels of the picture that was given; what
+    follows them is zero.
+    """
+    most = detection.most
+    return Signature(
+        task=detection.task,
+        inputs=(_raw_input(preprocessing),),
+        outputs=(
+            Tensor("boxes", "float32", ("batch", most, 4)),
+            Tensor("scores", "float32", ("batch", most)),
+            Tensor("classes", "int32", ("batch", most)),
+            Tensor("count", "int32", ("batch",)),
+        ),
+        labels=labels,
+        preprocessing=preprocessing,
+        detection=detection,
+        provenance=provenance or {},
+    )
 
 
 def regression(target: Target, preprocessing: Preprocessing, provenance: Mapping[str, Any] | None = None) -> Signature:

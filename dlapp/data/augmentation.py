@@ -1,10 +1,14 @@
 """Random changes to training pictures, by Keras's layers; they never reach evaluation or export."""
 
+from typing import Any
+
 import keras
+import tensorflow as tf
 
 from dlapp.recipe import Augment
 
 _FULL_TURN = 360
+_VISIBLE = 0.2  # of the area that a box had; of an object that moved out of the picture further than that, the box goes
 
 
 def augmenter(augment: Augment, size: tuple[int, int]) -> keras.Sequential | None:
@@ -42,3 +46,30 @@ def augmenter(augment: Augment, size: tuple[int, int]) -> keras.Sequential | Non
     if augment.rand_augment:
         layers.append(keras.layers.RandAugment(factor=augment.rand_augment, name="rand_augment"))
     return keras.Sequential(layers, name="augment") if layers else None
+
+
+def augment_objects(layers: keras.Sequential, images: Any, corners: Any, classes: Any) -> tuple[Any, tuple[Any, Any]]:
+    """Pictures changed by :func:`augmenter`, and their boxes moved with the pixels.
+
+    Args:
+        layers: of them, those that move pixels must move boxes too.
+        images: (batch, height, width, channels) float32.
+        corners: (batch, most, 4) float32, y1, x1, y2, x2 in pixels of these pictures.
+        classes: (batch, most) int32, -1 where there is no box.
+
+    Returns:
+        The pictures, and corners and classes; boxes of which less than a fifth is left have class -1.
+    """
+    area = _area(corners)
+    data: Any = {"images": images, "bounding_boxes": {"boxes": corners, "labels": tf.cast(classes, tf.float32)}}
+    for layer in layers.layers:
+        layer.bounding_box_format = "yxyx"
+        data = layer(data, training=True)
+    height, width = images.shape[1:3]
+    moved = tf.clip_by_value(data["bounding_boxes"]["boxes"], 0.0, [height, width, height, width])
+    kept = (classes >= 0) & (_area(moved) >= _VISIBLE * area)
+    return data["images"], (moved, tf.where(kept, classes, -1))
+
+
+def _area(corners: Any) -> Any:
+    return tf.reduce_prod(tf.maximum(corners[..., 2:] - corners[..., :2], 0.0), axis=-1)

@@ -238,6 +238,21 @@ def join(parts: Sequence[Examples]) -> Examples:
     return dataclasses.replace(parts[0], **arrays, boxes=boxes.join(labelled) if labelled else None)
 
 
+def with_largest(data: Data) -> Data:
+    """The same pictures, each with its largest object alone, and a note of how many had more."""
+    parts, crowded = {}, 0
+    for name, part in data.splits().items():
+        assert part.boxes is not None
+        kept = boxes.largest(part.boxes.wanted)
+        crowded += int((part.boxes.wanted.counts > 1).sum())
+        parts[name] = dataclasses.replace(part, boxes=kept, targets=kept.counts.astype(np.int32))
+    notes = data.notes
+    if crowded:
+        total = sum(map(len, parts.values()))
+        notes += (f"{crowded:,} of {total:,} pictures have more than one object: the largest counts.",)
+    return dataclasses.replace(data, notes=notes, **parts)
+
+
 def with_channels(examples: Examples, channels: int) -> Examples:
     """The same pictures with 1, 3 or 4 channels, by the rules of ``pictures.read``; rows as they are."""
     if examples.channels in (0, channels):
@@ -261,6 +276,10 @@ def with_labels(examples: Examples, found: Sequence[str], wanted: Sequence[str],
         known = ", ".join(wanted[:_NAMED]) + (f" and {len(wanted) - _NAMED:,} more" if len(wanted) > _NAMED else "")
         raise SourceError(f"{source} has the class {unknown[0]!r}; the model knows {known}.")
     order = np.array([places[label] for label in found], np.int32)
+    if examples.boxes is not None:
+        return dataclasses.replace(
+            examples, boxes=dataclasses.replace(examples.boxes, classes=order[examples.boxes.classes])
+        )
     return dataclasses.replace(examples, targets=order[examples.targets])
 
 

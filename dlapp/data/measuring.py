@@ -19,6 +19,7 @@ def measure(
     size: tuple[int, int] | None = None,
     scale: Scale = "standardize",
     antialias: bool | None = None,
+    letterbox: bool = False,
 ) -> Preprocessing:
     """The preprocessing for a source.
 
@@ -32,6 +33,7 @@ def measure(
             pictures by 255, or ``none``.
         antialias: where it is None, whether the median picture is more than 3 times as high or
             wide as ``size``.
+        letterbox: whether pictures keep their shape, centred on grey; the grey counts in the mean.
 
     Raises:
         SourceError: pictures have no ``size``, or ``scale`` is ``unit`` for rows.
@@ -48,7 +50,7 @@ def measure(
     if antialias is None:
         sizes = train.sizes if train.are_files else [train.inputs.shape[1:3]]
         antialias = bool((np.median(sizes, axis=0) > _SHRINKS_WELL * np.array(size)).any())
-    unscaled = Preprocessing(train.channels, size, antialias, "none")
+    unscaled = Preprocessing(train.channels, size, antialias, "none", letterbox=letterbox)
     if scale != "standardize":
         return dataclasses.replace(unscaled, scale=scale)
     scaler = StandardScaler()

@@ -6,15 +6,18 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from dlapp import pictures
+from dlapp.data.augmentation import augment_objects
 from dlapp.data.examples import Examples
+from dlapp.data.grid import encode, pad, resized
 from dlapp.data.preprocessing import preprocess, resize, scale
 from dlapp.errors import SourceError, UnreadablePicture
-from dlapp.signature import Preprocessing
+from dlapp.signature import Detection, Preprocessing
 
 
 def cache_limit() -> int:
@@ -36,11 +39,15 @@ class Pipeline:
         examples: what is read.
         preprocessing: what happens to it.
         cache_bytes: a split that is larger than this once resized is read again in every epoch.
+        detection: the grid whose cells the boxes of the examples are labels of; None for other targets.
+        classes: how many there are, of boxes.
     """
 
     examples: Examples
     preprocessing: Preprocessing
     cache_bytes: int = dataclasses.field(default_factory=cache_limit)
+    detection: Detection | None = None
+    classes: int = 0
 
     def batches(
         self,
@@ -61,28 +68,55 @@ class Pipeline:
 
         Returns:
             Batches of (inputs, targets): (batch, height, width, channels) or (batch, width)
-            float32 as the network takes them, and (batch,) int32 classes or float32 numbers.
+            float32 as the network takes them, and (batch,) int32 classes or float32 numbers, or
+            (batch, rows, columns, boxes, 5 + classes) float32 labels of a grid.
         """
         order = self._order(shuffle_seed, epoch)
         ready = resize if augment is not None else preprocess  # as far as the values can be kept from pass to pass
         kept = self._keep(ready)
         if kept is not None:
-            targets = _on_cpu(self.examples.targets)
+            targets = self._targets()
             dataset = order.batch(batch_size).map(
-                lambda indices: (tf.gather(kept, indices), tf.gather(targets, indices)),
+                lambda indices: (tf.gather(kept, indices), targets(indices)),
                 num_parallel_calls=tf.data.AUTOTUNE,
             )
         else:
             dataset = self._read(order, batch_size, ready)
         if augment is not None:
             # in sequence: the seed generators of the layers are state, and its order must repeat
-            dataset = dataset.map(lambda images, targets: (augment(images, training=True), targets))
+            if self.detection is None:
+                dataset = dataset.map(lambda images, targets: (augment(images, training=True), targets))
+            else:
+                dataset = dataset.map(lambda images, objects: augment_objects(augment, images, *objects))
             dataset = dataset.map(
                 lambda inputs, targets: (scale(inputs, self.preprocessing), targets),
                 num_parallel_calls=tf.data.AUTOTUNE,
             )
+        if self.detection is not None:
+            dataset = dataset.map(
+                lambda inputs, objects: (inputs, self._encode(*objects)), num_parallel_calls=tf.data.AUTOTUNE
+            )
         steps = math.ceil(len(self.examples) / batch_size)
         return dataset.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(tf.data.AUTOTUNE)
+
+    def _targets(self) -> Callable[[tf.Tensor], Any]:
+        """Gives the targets of examples by their indices; of boxes, corners and classes for :meth:`_encode`."""
+        if self.detection is None or self.examples.boxes is None:
+            arrays = [self.examples.targets]
+        else:
+            arrays = pad(resized(self.examples.boxes.wanted, self.examples.picture_sizes, self.preprocessing))
+        kept = tuple(map(_on_cpu, arrays))
+
+        def targets(indices: tf.Tensor) -> Any:
+            found = tuple(tf.gather(values, indices) for values in kept)
+            return found if self.detection is not None else found[0]
+
+        return targets
+
+    def _encode(self, corners: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
+        assert self.detection is not None
+        assert self.preprocessing.size is not None
+        return encode(corners, classes, size=self.preprocessing.size, detection=self.detection, count=self.classes)
 
     def _order(self, seed: int | None, epoch: tf.Variable | None) -> tf.data.Dataset:
         count = len(self.examples)
@@ -124,15 +158,15 @@ class Pipeline:
         if isinstance(self.examples.inputs, np.memmap):
             return self._read_from_disk(order, batch_size, transform)
         inputs = _on_cpu(self.examples.inputs)
-        targets = _on_cpu(self.examples.targets)
+        targets = self._targets()
         plain = _on_cpu(self.examples.plain)
 
         def decode(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             image = _decode(tf.gather(inputs, index), tf.gather(plain, index), self.examples.channels)
-            return transform(image, self.preprocessing), tf.gather(targets, index)
+            return transform(image, self.preprocessing), targets(index)
 
         def gather(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return transform(tf.gather(inputs, indices), self.preprocessing), tf.gather(targets, indices)
+            return transform(tf.gather(inputs, indices), self.preprocessing), targets(indices)
 
         if self.examples.are_files:
             return order.map(decode, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size)
@@ -142,12 +176,12 @@ class Pipeline:
         self, order: tf.data.Dataset, batch_size: int, transform: Callable[[tf.Tensor, Preprocessing], tf.Tensor]
     ) -> tf.data.Dataset:
         """The same for an array that lies in a file, of which a batch at a time is read."""
-        inputs, targets = self.examples.inputs, _on_cpu(self.examples.targets)
+        inputs, targets = self.examples.inputs, self._targets()
 
         def read(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             found = tf.numpy_function(inputs.__getitem__, [indices], inputs.dtype)
             found.set_shape((None, *inputs.shape[1:]))
-            return transform(found, self.preprocessing), tf.gather(targets, indices)
+            return transform(found, self.preprocessing), targets(indices)
 
         return order.batch(batch_size).map(read, num_parallel_calls=tf.data.AUTOTUNE)
 

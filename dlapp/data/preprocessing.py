@@ -3,11 +3,14 @@
 The training pipeline and the exported graph both call these functions, so that they cannot differ.
 """
 
+from typing import Any, NamedTuple
+
 import numpy as np
 import tensorflow as tf
 
 from dlapp.signature import Preprocessing
 
+_GREY = 127.5  # of what a letterboxed picture does not fill
 _CONSTANT = 1e-14  # variance of a column that never changed in train; it is not divided, as in scikit-learn
 
 
@@ -17,9 +20,46 @@ def resize(images: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
     The result is float32 in the range of the input and is not rounded. Rows pass through as float32.
     """
     if preprocessing.size is not None:
+        if preprocessing.letterbox:
+            return _letterbox(images, preprocessing)
         # uint8 goes in as it is: a photograph of floats would cost four times the memory to move
         images = tf.image.resize(images, preprocessing.size, antialias=preprocessing.antialias)
     return tf.cast(images, tf.float32)
+
+
+class Placement(NamedTuple):
+    """Where a picture lies within the network's input, in its pixels: int32 scalars, or one for each picture."""
+
+    height: tf.Tensor
+    width: tf.Tensor
+    top: tf.Tensor
+    left: tf.Tensor
+
+
+def place(height: Any, width: Any, preprocessing: Preprocessing) -> Placement:
+    """Where pictures of that height and width come to lie: everywhere, or in the middle with letterboxing."""
+    assert preprocessing.size is not None
+    height, width = tf.cast(height, tf.int32), tf.cast(width, tf.int32)
+    down, right = preprocessing.size
+    if not preprocessing.letterbox:
+        zeros = tf.zeros_like(height)
+        return Placement(zeros + down, zeros + right, zeros, zeros)
+    # whole numbers, so that every runtime rounds alike
+    new_height = tf.maximum(tf.minimum((2 * height * right + width) // (2 * width), down), 1)
+    new_width = tf.maximum(tf.minimum((2 * width * down + height) // (2 * height), right), 1)
+    return Placement(new_height, new_width, (down - new_height) // 2, (right - new_width) // 2)
+
+
+def _letterbox(images: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
+    assert preprocessing.size is not None
+    shape = tf.shape(images)
+    placed = place(shape[-3], shape[-2], preprocessing)
+    resized = tf.image.resize(images, (placed.height, placed.width), antialias=preprocessing.antialias)
+    below = preprocessing.size[0] - placed.height - placed.top
+    behind = preprocessing.size[1] - placed.width - placed.left
+    around: Any = [[0, 0]] * (images.shape.rank - 3) + [[placed.top, below], [placed.left, behind], [0, 0]]
+    padded = tf.pad(tf.cast(resized, tf.float32), around, constant_values=_GREY)
+    return tf.ensure_shape(padded, (*images.shape[:-3], *preprocessing.size, preprocessing.channels))
 
 
 def scale(values: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:

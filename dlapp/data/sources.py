@@ -11,7 +11,7 @@ from typing import Literal
 
 from dlapp import pictures
 from dlapp.data.columns import observed, recode
-from dlapp.data.examples import SPLIT_NAMES, Data, Loaded, join, split, with_channels
+from dlapp.data.examples import SPLIT_NAMES, Data, Loaded, join, split, with_channels, with_largest
 from dlapp.errors import SourceError, UnknownName
 from dlapp.signature import Column
 
@@ -66,7 +66,7 @@ def load(
             parts are laid on white. Where it is None arrays keep theirs and files have 1 if all are grey, else 3.
         columns: of a table, as a model knows them; those of its train where it is None.
         flawed: labels of boxes that cannot be used as they stand are an error, or left out with a note.
-        single: one object in each picture, of a source that draws them.
+        single: the largest object of each picture alone; a source that draws them draws one.
 
     Raises:
         UnknownName: the scheme is unknown.
@@ -80,6 +80,8 @@ def load(
     data = split(source, loaded, dev=dev, test=test, seed=seed)
     if data.train.boxes is not None and not len(data.train.boxes.corners):
         raise SourceError(f"train of {source} has no object in {len(data.train)} pictures: add labels, or repair them.")
+    if single and data.task == "detection":
+        return with_largest(data)
     if not data.train.columns:
         return data
     try:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dlapp.data.augmentation import augmenter
+from dlapp.data.augmentation import augment_objects, augmenter
 from dlapp.recipe import Augment
 
 SIZE = HEIGHT, WIDTH = 20, 10
@@ -110,3 +110,74 @@ def test_a_turn_is_told_in_degrees():
     )
     assert np.abs(angles).max() <= 91
     assert np.abs(angles).max() > 45
+
+
+def squares(count, side=40):
+    """Black pictures with a white rectangle each, its box, and a box that is not there."""
+    random = np.random.default_rng(0)
+    images = np.zeros((count, side, side, 1), np.float32)
+    corners = np.full((count, 2, 4), -1, np.float32)
+    for image, box in zip(images, corners, strict=True):
+        top, left = random.integers(4, 18, 2)
+        bottom, right = np.add((top, left), random.integers(8, 16, 2))
+        image[top:bottom, left:right] = 255
+        box[0] = top, left, bottom, right
+    return images, corners, np.tile(np.array([2, -1], np.int32), (count, 1))
+
+
+def box_of(image):
+    """Of what is white; half-lit pixels count by their half."""
+    rows, columns = (image[..., 0].max(axis=axis) / 255 for axis in (1, 0))
+    ends = []
+    for profile in (rows, columns):
+        lit = np.flatnonzero(profile > 0.05)
+        ends.append((lit[0] + 1 - profile[lit[0]], lit[-1] + profile[lit[-1]]))
+    return np.array([ends[0][0], ends[1][0], ends[0][1], ends[1][1]])
+
+
+@pytest.mark.parametrize("mapped", [False, True], ids=["eager", "in a pipeline"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"flip": "horizontal"},
+        {"flip": "vertical"},
+        {"flip": "both"},
+        {"shift": 0.2},
+        {"zoom": 0.2},
+        {"crop": 4},
+        {"brightness": 0.3},
+        {"contrast": 0.3},
+        {"flip": "horizontal", "shift": 0.1, "zoom": 0.1},
+    ],
+    ids=str,
+)
+def test_boxes_move_with_their_pixels(change, mapped):
+    images, corners, classes = squares(16)
+    layers = augmenter(Augment(**change), (40, 40))
+
+    def move(*batch):
+        return augment_objects(layers, *batch)
+
+    if mapped:
+        dataset = tf.data.Dataset.from_tensors((images, corners, classes)).map(move)
+        moved, (boxes, kinds) = next(iter(dataset))
+    else:
+        moved, (boxes, kinds) = move(*map(tf.constant, (images, corners, classes)))
+    assert kinds[:, 1].numpy().tolist() == [-1] * 16, "what is not there does not appear"
+    assert kinds[:, 0].numpy().tolist() == [2] * 16
+    if set(change) <= {"brightness", "contrast"}:
+        np.testing.assert_array_equal(boxes[:, 0], corners[:, 0])
+        return
+    assert np.abs(boxes[:, 0] - corners[:, 0]).max() > 1, "something moved"
+    for picture, box in zip(np.asarray(moved), boxes[:, 0].numpy(), strict=True):
+        # pixels; bilinear edges are half lit
+        np.testing.assert_allclose(box_of(picture), box, atol=0.8)
+
+
+def test_an_object_that_left_the_picture_is_none_any_more():
+    corners = tf.constant([[[0, 0, 10, 4], [0, 16, 10, 20], [0, 0, 10, 20]]], tf.float32)
+    layers = keras.Sequential([keras.layers.RandomTranslation((0, 0), (-0.18, -0.18), fill_mode="constant")])
+    _, (boxes, kinds) = augment_objects(layers, tf.zeros((1, 10, 20, 1)), corners, tf.constant([[0, 1, 2]]))
+    assert kinds.numpy().tolist() == [[-1, 1, 2]], "a tenth of the first is left, of the last more than four fifths"
+    np.testing.assert_allclose(boxes[0, 1], [0, 12.4, 10, 16.4], atol=1e-3)
+    np.testing.assert_allclose(boxes[0, 2], [0, 0, 10, 16.4], atol=1e-3)
