@@ -5,7 +5,8 @@ The table below knows every builder without importing Keras, so that ``dlapp lis
 """
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dlapp.errors import UnknownName
@@ -14,9 +15,12 @@ if TYPE_CHECKING:
     from dlapp.architectures.alex_net import alexnet as alexnet
     from dlapp.architectures.applications import imagenet_labels as imagenet_labels
     from dlapp.architectures.applications import pretrained as pretrained
+    from dlapp.architectures.darknet import darknet19 as darknet19
     from dlapp.architectures.dense import deep_network as deep_network
     from dlapp.architectures.dense import linear_unit as linear_unit
     from dlapp.architectures.dense import shallow_network as shallow_network
+    from dlapp.architectures.detectors import localizer as localizer
+    from dlapp.architectures.detectors import yolo_grid as yolo_grid
     from dlapp.architectures.inception import inception_v1 as inception_v1
     from dlapp.architectures.lenet import lenet5 as lenet5
     from dlapp.architectures.linear import logistic_unit as logistic_unit
@@ -50,6 +54,8 @@ class Architecture(NamedTuple):
         size: height and width that it was made for; None if it was made for none.
         learning_rate: of Adam, where a recipe has none and the usual one is too high: deep networks without
             normalization stop learning in their first steps.
+        task: what it is for, where that is not classification or regression: ``localization`` or ``detection``.
+        own: keys of a recipe, and what they are where it says nothing of them.
     """
 
     family: str
@@ -57,8 +63,17 @@ class Architecture(NamedTuple):
     source: str
     size: tuple[int, int] | None
     learning_rate: float | None = None
+    task: str | None = None
+    own: Mapping[str, Any] = MappingProxyType({})
 
 
+# moved, scaled and mirrored pictures, as the YOLO papers train: boxes of few pictures are learned by heart
+_DETECTS: Mapping[str, Any] = MappingProxyType(
+    {
+        "training.batch_size": 16,
+        "preprocessing.augment": MappingProxyType({"flip": "horizontal", "shift": 0.1, "zoom": 0.1}),
+    }
+)
 ARCHITECTURES: dict[str, Architecture] = {
     "linear_unit": Architecture("dense", "One neuron for a number.", "Rosenblatt 1958", None),
     "logistic_unit": Architecture(
@@ -145,6 +160,28 @@ ARCHITECTURES: dict[str, Architecture] = {
         "Szegedy et al. 2014",
         (224, 224),
         3e-4,
+    ),
+    "darknet19": Architecture(
+        "darknet",
+        "Nineteen convolutions of 3 x 3 and 1 x 1, which YOLO9000 is built on.",
+        "Redmon and Farhadi 2016",
+        (224, 224),
+    ),
+    "localizer": Architecture(
+        "detectors",
+        "Is there an object, which, and where: one box for the whole picture.",
+        "Sermanet et al. 2013",
+        None,
+        task="localization",
+        own=_DETECTS,
+    ),
+    "yolo_grid": Architecture(
+        "detectors",
+        "The objects of every cell of a grid, in one pass over the picture.",
+        "Redmon et al. 2015, 2016",
+        None,
+        task="detection",
+        own=_DETECTS,
     ),
 }
 

@@ -83,6 +83,33 @@ def replace_head(
     return keras.Model(features.input, outputs, name=model.name)
 
 
+def take_backbone(model: keras.Model, base: keras.Model) -> None:
+    """Gives a detector the trained layers of another network, by their names, and freezes them.
+
+    Everything in front of the layers called ``detector`` is the backbone.
+
+    Args:
+        model: a detector.
+        base: a trained classifier of the same architecture as the backbone, or a detector on the same.
+
+    Raises:
+        ValueError: ``base`` lacks a layer of the backbone, or has it in another shape.
+    """
+    trained = {layer.name: layer for layer in base.layers}
+    backbone = [layer for layer in model.layers if not layer.name.startswith("detector")]
+    for layer in backbone:
+        shapes = [weight.shape for weight in layer.weights]
+        if shapes and (layer.name not in trained or [weight.shape for weight in trained[layer.name].weights] != shapes):
+            raise ValueError(
+                f"{base.name} has no layer {layer.name} of {', '.join(map(str, shapes))}. Start from a network of the "
+                "same architecture, channels and options."
+            )
+    for layer in backbone:
+        if layer.weights:
+            layer.set_weights(trained[layer.name].get_weights())
+        layer.trainable = False
+
+
 def frozen_layers(model: keras.Model) -> list[keras.Layer]:
     """The layers that :func:`unfreeze` counts, in order: frozen, with weights of their own, no normalization."""
     return [

@@ -130,6 +130,18 @@ DEEPER = {
     "resnet56": ((8, 12, 2), 3, (3,), cifar(9)),
     "resnet110": ((8, 12, 2), 3, (3,), cifar(18)),
 }
+
+
+def darknet(channels, classes):
+    """Kernels without biases, gamma and beta of each normalization with its two averages, the classifier."""
+    filters = [32, 64, *(128, 64, 128), *(256, 128, 256), *(512, 256, 512, 256, 512), *(1024, 512, 1024, 512, 1024)]
+    sizes = [3, 3, *(3, 1, 3), *(3, 1, 3), *(3, 1, 3, 1, 3), *(3, 1, 3, 1, 3)]  # Redmon and Farhadi 2016, table 6
+    pairs = zip(itertools.pairwise([channels, *filters]), sizes, strict=True)
+    return sum(size**2 * before * after + 4 * after for (before, after), size in pairs) + (1024 + 1) * classes
+
+
+TOYS |= {"darknet19": ((32, 16, 2), 3, (3,), darknet(2, 3))}
+DETECTORS = [name for name, entry in ARCHITECTURES.items() if entry.task is not None]  # test_detectors.py
 RESNETS = [name for name in TOYS | DEEPER if name.startswith("resnet")]
 # learning rate and steps in which Adam learns a batch by heart
 RATES = {
@@ -138,6 +150,7 @@ RATES = {
     "vgg11": (3e-4, 15),
     "resnet20": (0.005, 40),
     "resnet18": (1e-3, 15),
+    "darknet19": (1e-3, 15),
 }
 SLOW = ("inception_v1", "resnet50")  # to learn a batch takes them more than 20 s
 CLASSIFIERS = [name for name in TOYS if name != "linear_unit"]
@@ -179,7 +192,7 @@ def test_the_table_lists_every_builder_and_nothing_else():
             if function.__module__ == family.__name__ and "input_shape" in signature.parameters and name[0] != "_":
                 found[name] = module.name
     assert found == {name: entry.family for name, entry in ARCHITECTURES.items()}
-    assert (TOYS | DEEPER).keys() == ARCHITECTURES.keys(), "a builder without a toy is not tested below"
+    assert {*TOYS, *DEEPER, *DETECTORS} == ARCHITECTURES.keys(), "a builder without a toy is not tested below"
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -201,6 +214,9 @@ def test_arguments_have_the_words_of_keras_applications(name):
     assert all(argument.kind is argument.KEYWORD_ONLY for argument in others)
     words = {argument.name for argument in others}
     assert "classes" in words
+    if name in DETECTORS:
+        assert "backbone" in words
+        return
     assert ("activation" if name == "linear_unit" else "classifier_activation") in words  # it classifies nothing
     assert getattr(architectures, name) is builder(name)
 
@@ -248,6 +264,7 @@ def test_published_counts_at_the_defaults(name, options, parameters):
         ("resnet101", 44_549_160),
         ("resnet152", 60_192_808),
         ("resnet20", 269_722),
+        ("darknet19", 20_842_376),
     ],
 )
 def test_published_counts_of_what_is_trained(name, parameters):
