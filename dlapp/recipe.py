@@ -18,6 +18,8 @@ from dlapp.signature import Scale
 Optimizer = Literal["gradient_descent", "momentum", "nesterov", "rmsprop", "adam", "adamw"]
 Schedule = Literal["constant", "step", "exponential", "inverse_time", "cosine", "plateau"]
 Format = Literal["savedmodel", "onnx"]
+BoxLoss = Literal["ciou", "sqrt"]
+Flawed = Literal["refuse", "skip"]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
@@ -85,6 +87,7 @@ class Preprocessing(_Table):
     Attributes:
         size: height and width, or one number for both; the architecture's own where it is left out.
         channels: 1, 3 or 4; the source's own where it is left out.
+        resize: ``stretch`` to ``size``, or ``letterbox``: keep the shape of the picture, centred on grey.
         antialias: average over dropped pixels when shrinking; where it is left out, if the median
             training picture is more than 3 times as high or wide as ``size``.
         scale: ``standardize`` (mean and variance of train), ``unit`` (divide by 255) or ``none``.
@@ -95,6 +98,7 @@ class Preprocessing(_Table):
         pydantic.BeforeValidator(lambda size: (size, size) if isinstance(size, int) else size),
     ] = None
     channels: Literal[1, 3, 4] | None = None
+    resize: Literal["stretch", "letterbox"] = "stretch"
     antialias: bool | None = None
     scale: Scale = "standardize"
     augment: Augment = Augment()
@@ -125,7 +129,7 @@ class Transfer(_Table):
     """A trained network to start from: its last layer is replaced, everything before it frozen.
 
     Architecture, options and preprocessing are those of that network; ``training`` is how the new layer is
-    trained.
+    trained. A detector takes its backbone, and pictures scaled as that was trained, but in a size of their own.
 
     Attributes:
         model: a folder that a run left, its name below ``models/``, or ``imagenet:`` and an architecture.
@@ -222,6 +226,34 @@ class Training(_Table):
         return self.model_copy(update=missing)
 
 
+class Detection(_Table):
+    """How boxes are learned and told; of ``localizer`` and ``yolo_grid`` alone.
+
+    Attributes:
+        anchors: height and width of each, as fractions of the resized picture; found by k-means on the boxes of
+            train where they are left out and a cell has more than one box.
+        box_loss: ``ciou`` (Zheng et al. 2020) or ``sqrt``, squared differences of the centre and of the square roots
+            of height and width (Redmon et al. 2015).
+        object_weight, no_object_weight, box_weight, class_weight: of the terms of the loss.
+        min_score: boxes that are less sure are not told; a default of the bundle.
+        max_overlap: of two boxes of a class that share more than this (intersection over union), the surer is told;
+            a default of the bundle.
+        most: boxes that are told of one picture.
+        flawed: ``refuse`` to train where labels are unusable, or ``skip`` these.
+    """
+
+    anchors: tuple[tuple[pydantic.PositiveFloat, pydantic.PositiveFloat], ...] | None = None
+    box_loss: BoxLoss = "ciou"
+    object_weight: pydantic.NonNegativeFloat = 1.0
+    no_object_weight: pydantic.NonNegativeFloat = 0.5
+    box_weight: pydantic.NonNegativeFloat = 5.0
+    class_weight: pydantic.NonNegativeFloat = 1.0
+    min_score: Annotated[float, Field(ge=0, le=1)] = 0.3
+    max_overlap: Annotated[float, Field(ge=0, le=1)] = 0.5
+    most: Annotated[int, Field(ge=1, le=1000)] = 100
+    flawed: Flawed = "refuse"
+
+
 class Axis(_Table):
     """One thing that ``dlapp tune`` varies: a range of numbers, or a list of choices.
 
@@ -290,6 +322,7 @@ class Recipe(_Table):
     split: Split = Split()
     transfer: Transfer | None = None
     training: Training = Training()
+    detection: Detection = Detection()
     export: Export = Export()
     tune: Tune = Tune()
 
@@ -327,7 +360,9 @@ class Recipe(_Table):
 
     def to_toml(self) -> str:
         """The recipe as TOML, with every key that has a value."""
-        unsaid = {"tune"} if self.tune == Tune() else None
+        unsaid = {
+            name for name, table in (("tune", Tune()), ("detection", Detection())) if getattr(self, name) == table
+        }
         return tomlkit.dumps(self.model_dump(mode="json", exclude_none=True, exclude=unsaid))
 
 

@@ -16,6 +16,8 @@ _LINEAR = ("logistic_unit", "softmax_regression", "linear_unit")
 _MANY_EPOCHS = 3  # times those of the recipe
 _BY_FAR = 2  # times as large
 _FEW_STEPS = 1000
+_LARGER = 3  # halves of the size of pictures
+_LEAST_COST = 0.02  # of mean average precision, that is worth a run
 _STILL_FALLING = 0.9  # the loss of the last epochs, as a share of that in the middle of the run
 
 
@@ -34,6 +36,8 @@ class Facts:
         steps_per_epoch: of the run.
         train_examples, parameters: how many there are.
         suspects: columns that tell the splits apart, where they come from different distributions.
+        box_errors: of a detector: kinds of errors on dev, and the mean average precision that each costs.
+        size: height and width that pictures are resized to.
     """
 
     model: str
@@ -47,6 +51,8 @@ class Facts:
     train_examples: int
     parameters: int
     suspects: tuple[str, ...] = ()
+    box_errors: Mapping[str, float] = dataclasses.field(default_factory=dict[str, float])
+    size: tuple[int, int] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +87,7 @@ def advise(recipe: Recipe, problems: Mapping[str, float], facts: Facts) -> tuple
     variance = _against_variance(recipe, facts) if overtrained or "variance" in problems else []
     first = problems.get("variance", 0.0) > _BY_FAR * problems.get("avoidable_bias", 0.0)
     advice += [*variance, *bias] if first else [*bias, *variance]
+    advice += _against_box_errors(recipe, facts)
     dev = min(round(1.5 * recipe.split.dev, 2), 0.4, round(0.9 - recipe.split.test, 2))
     if "dev_overfitting" in problems and dev > recipe.split.dev:
         why = "dev was chosen by too often: a larger dev, drawn anew, is harder to fit by accident"
@@ -168,6 +175,45 @@ def _against_mismatch(recipe: Recipe, facts: Facts) -> list[Advice]:
     return [*advice, Advice("mismatch", why, f"dlapp check {shlex.quote(facts.source)}")]
 
 
+def _against_box_errors(recipe: Recipe, facts: Facts) -> list[Advice]:
+    """Against the kinds of errors that cost a detector most, the costliest first."""
+    wanted = recipe.detection
+    larger = [_LARGER * side // 2 for side in facts.size] if facts.size is not None else []
+    why_larger = "pictures of a larger size: small objects get more pixels, and more cells to be told apart"
+    remedies: dict[str, tuple[str, str, dict[str, Any]]] = {
+        "classification": (
+            "the class counts more in the loss",
+            "class",
+            {"detection.class_weight": 2 * wanted.class_weight},
+        ),
+        "localization": (
+            "the place counts more in the loss",
+            "place",
+            {"detection.box_weight": 2 * wanted.box_weight, "detection.box_loss": "ciou"},
+        ),
+        "background": (
+            "false alarms cost more in the loss",
+            "background",
+            {"detection.no_object_weight": 2 * wanted.no_object_weight},
+        ),
+        "missed": (why_larger, "larger", {"preprocessing.size": larger}),
+        "both": (why_larger, "larger", {"preprocessing.size": larger}),
+    }
+    advice: list[Advice] = []
+    for kind, cost in sorted(facts.box_errors.items(), key=lambda item: -item[1]):
+        if cost < _LEAST_COST:
+            continue
+        against = f"{kind} errors" if kind != "missed" else "missed objects"
+        if kind == "duplicate":
+            why = f"boxes that overlap less are taken for one object: now {wanted.max_overlap:g}"
+            words = ["dlapp", "export", facts.model, "--max-overlap", f"{0.7 * wanted.max_overlap:.2g}"]
+            advice.append(Advice(against, why, shlex.join([*words, "--name", f"{facts.model}-apart"])))
+            continue
+        why, suffix, settings = remedies[kind]
+        advice += _change(against, why, recipe, facts, suffix, settings)
+    return advice
+
+
 def _bigger(recipe: Recipe, facts: Facts) -> list[Advice]:
     if recipe.transfer is not None:
         if recipe.architecture in _LINEAR:
@@ -195,6 +241,11 @@ def _bigger(recipe: Recipe, facts: Facts) -> list[Advice]:
     if recipe.architecture == "lenet5":
         settings = {"architecture_options.activation": "relu"}
         return _change("bias", "another activation: relu does not saturate", recipe, facts, "relu", settings)
+    if ARCHITECTURES[recipe.architecture].task is not None:
+        if recipe.architecture_options.get("backbone", "small") != "small":
+            return []
+        why = "a bigger network: ResNet-18 for a backbone"
+        return _change("bias", why, recipe, facts, "resnet18", {"architecture_options.backbone": "resnet18"})
     deeper = _deeper(recipe.architecture)
     why = f"a bigger network: {deeper} is the next deeper of its family"
     return _change("bias", why, recipe, facts, deeper, {"architecture": deeper}) if deeper else []

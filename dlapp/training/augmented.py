@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import tensorflow as tf
 
 from dlapp.data import Examples
-from dlapp.data.augmentation import augmenter
+from dlapp.data.augmentation import augment_objects, augmenter
+from dlapp.data.grid import pad, resized
 from dlapp.data.pipelines import Pipeline
+from dlapp.drawing import draw_boxes
 from dlapp.recipe import Recipe
 from dlapp.signature import Preprocessing
 from dlapp.training.soft_targets import SoftTargets, are_soft
@@ -36,6 +39,8 @@ def augmented_examples(
     """Pictures of the first classes, each as it is and then five times as an epoch might give it."""
     assert preprocessing.size is not None
     few = train.take(np.unique(train.targets, return_index=True)[1][:_PICTURES])
+    if few.boxes is not None:
+        return _with_boxes(recipe, few, preprocessing)
     pipeline = Pipeline(few, dataclasses.replace(preprocessing, scale="none"))
     augment = augmenter(recipe.preprocessing.augment, preprocessing.size)
     epoch = pipeline.batches(len(few), augment=augment)
@@ -49,6 +54,30 @@ def augmented_examples(
         [Augmented(_to_picture(images[row].numpy()), _tell(targets[row].numpy(), labels)) for images, targets in passes]
         for row in range(len(few))
     ]
+
+
+def _with_boxes(recipe: Recipe, few: Examples, preprocessing: Preprocessing) -> list[list[Augmented]]:
+    """The same of pictures with their boxes drawn into them."""
+    assert few.boxes is not None
+    assert preprocessing.size is not None
+    plain = dataclasses.replace(preprocessing, scale="none")
+    images = next(iter(Pipeline(few, plain).batches(len(few))))[0]
+    objects = tuple(map(tf.constant, pad(resized(few.boxes.wanted, few.picture_sizes, preprocessing))))
+    layers = augmenter(recipe.preprocessing.augment, preprocessing.size)
+    assert layers is not None
+    passes = [(images, objects), *(augment_objects(layers, images, *objects) for _ in range(_VERSIONS))]
+    return [
+        [
+            Augmented(_draw(values[row].numpy(), corners[row].numpy(), classes[row].numpy()), "")
+            for values, (corners, classes) in passes
+        ]
+        for row in range(len(few))
+    ]
+
+
+def _draw(values: np.ndarray, corners: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    kept = classes >= 0
+    return np.asarray(draw_boxes(_to_picture(values), corners[kept], [""] * kept.sum(), classes[kept].tolist()))
 
 
 def _to_picture(values: np.ndarray) -> np.ndarray:

@@ -22,12 +22,14 @@ class BaseNetwork(NamedTuple):
         architecture: the name of its builder.
         model: with its trained weights.
         preprocessing: what it was trained with, and is therefore given again.
+        backbone: of a detector, what its features are made by; empty for all others.
     """
 
     name: str
     architecture: str
     model: keras.Model
     preprocessing: Preprocessing
+    backbone: str = ""
 
 
 def architecture_of(model: str) -> str:
@@ -70,21 +72,48 @@ def load_base(recipe: Recipe) -> BaseNetwork | None:
         return None
     name = recipe.transfer.model
     architecture = architecture_of(name)
-    if recipe.architecture != architecture:
+    detects = ARCHITECTURES[recipe.architecture].task is not None
+    if recipe.architecture != architecture and not detects:
         raise RecipeError(
             f"{name} is a {architecture}; the recipe says {recipe.architecture}. Write {architecture} there, or start "
             "from another."
         )
-    if recipe.architecture_options:
+    if recipe.architecture_options and not detects:
         raise RecipeError(
             f"{name} is built already: remove architecture_options, or train a {architecture} without transfer."
         )
     folder = base_folder(recipe)
     if folder is not None:
-        return BaseNetwork(name, architecture, folder.load_model(), folder.read_signature().preprocessing)
+        backbone = folder.read_recipe().architecture_options.get("backbone", "small")
+        backbone = backbone if ARCHITECTURES[architecture].task is not None else ""
+        return BaseNetwork(name, architecture, folder.load_model(), folder.read_signature().preprocessing, backbone)
     try:
         size = recipe.preprocessing.size or IMAGENET_SIZE
         model, preprocessing = pretrained(architecture, include_top=False, size=size)
     except ValueError as error:
         raise RecipeError(f"{name} cannot be a start: {error}") from error
     return BaseNetwork(name, architecture, model, preprocessing)
+
+
+def with_backbone(recipe: Recipe, base: BaseNetwork) -> Recipe:
+    """The recipe of a detector whose backbone is the network that it starts from.
+
+    Raises:
+        RecipeError: the recipe names another.
+    """
+    backbone = base.backbone or base.architecture
+    options = recipe.architecture_options
+    if options.get("backbone", backbone) != backbone:
+        raise RecipeError(
+            f"architecture_options.backbone must be {backbone}, as {base.name} is; got {options['backbone']}. Leave it "
+            "out, or start from another."
+        )
+    channels = recipe.preprocessing.channels or base.preprocessing.channels
+    return recipe.model_copy(
+        update={
+            "architecture_options": {**options, "backbone": backbone},
+            "preprocessing": recipe.preprocessing.model_copy(
+                update={"channels": channels, "scale": base.preprocessing.scale}
+            ),
+        }
+    )

@@ -5,11 +5,12 @@ from typing import Any
 
 import keras
 
-from dlapp.architectures import builder
+from dlapp.architectures import ARCHITECTURES, builder
 from dlapp.architectures.heads import gives_logits
-from dlapp.architectures.transfer import frozen_layers, replace_head
+from dlapp.architectures.transfer import frozen_layers, replace_head, take_backbone
 from dlapp.errors import RecipeError, UnknownName
 from dlapp.recipe import OPTIMIZERS, Recipe, Training
+from dlapp.training.grid_loss import BoxOverlap, GridLoss
 from dlapp.training.precision import LossScaling, computes_in_float16
 from dlapp.training.schedules import learning_rate
 from dlapp.training.soft_targets import RoundedBinaryAccuracy
@@ -28,13 +29,16 @@ _SMALL_MODEL = 1_000_000
 _STEPS_PER_EXECUTION = 16
 
 
-def build(recipe: Recipe, input_shape: tuple[int, ...], classes: int) -> keras.Model:
+def build(
+    recipe: Recipe, input_shape: tuple[int, ...], classes: int, *, base: keras.Model | None = None
+) -> keras.Model:
     """The network of a recipe, uncompiled.
 
     Args:
         recipe: names the architecture and its options.
         input_shape: of one example.
         classes: how many there are; 0 for a regression.
+        base: a trained network whose layers become those of a detector's backbone, frozen.
 
     Raises:
         RecipeError: the builder has no such option, or refuses its value.
@@ -42,6 +46,7 @@ def build(recipe: Recipe, input_shape: tuple[int, ...], classes: int) -> keras.M
     """
     make = builder(recipe.architecture)
     known = inspect.signature(make).parameters
+    task = ARCHITECTURES[recipe.architecture].task
     options: dict[str, Any] = {"classes": classes or 1}
     if not classes and "classifier_activation" in known:
         options["classifier_activation"] = None
@@ -60,9 +65,17 @@ def build(recipe: Recipe, input_shape: tuple[int, ...], classes: int) -> keras.M
         model = make(input_shape, **options)
     except (ValueError, TypeError) as error:
         message = f"{recipe.architecture} cannot be built on {input_shape}: {error}"
-        if not classes:
+        if not classes and task is None:
             message += " The target is a number; linear_unit, shallow_network and deep_network predict one."
         raise RecipeError(message) from error
+    if base is not None:
+        try:
+            take_backbone(model, base)
+        except ValueError as error:
+            raise RecipeError(f"{recipe.architecture} cannot be built on {base.name}: {error}") from error
+        _check_unfreeze(recipe, model, base.name)
+    if task is not None:
+        return model
     output_shape = model.outputs[0].shape[1:]
     if output_shape not in ((classes or 1,), (1,) if classes == 2 else ()):
         wanted = f"{classes} classes" if classes else "one number to predict"
@@ -99,36 +112,50 @@ def rebuild(recipe: Recipe, base: keras.Model, classes: int) -> keras.Model:
         )
     except ValueError as error:
         raise RecipeError(f"{base.name} cannot get a new last layer: {error}") from error
+    _check_unfreeze(recipe, model, base.name)
+    return model
+
+
+def _check_unfreeze(recipe: Recipe, model: keras.Model, name: str) -> None:
+    """Refuses to fine-tune more layers than there are."""
     count = recipe.transfer.unfreeze if recipe.transfer is not None else 0
     possible = len(frozen_layers(model))
     if count and not possible:
         raise RecipeError(
-            f"transfer.unfreeze must be 0: {base.name} has no layer before its last that could be trained too; got "
+            f"transfer.unfreeze must be 0: {name} has no layer before its last that could be trained too; got "
             f"{count!r}."
         )
     if count != "all" and count > possible:
         raise RecipeError(
-            f'transfer.unfreeze must be at most {possible}, the layers of {base.name} that can be trained, or "all"; '
+            f'transfer.unfreeze must be at most {possible}, the layers of {name} that can be trained, or "all"; '
             f"got {count}."
         )
-    return model
 
 
 def _regularizer(training: Training) -> keras.Regularizer | None:
     return keras.regularizers.L1L2(training.l1, training.l2) if training.l1 or training.l2 else None
 
 
-def compile_for(model: keras.Model, training: Training, *, task: str, steps_per_epoch: int, soft: bool = False) -> None:
+def compile_for(
+    model: keras.Model,
+    training: Training,
+    *,
+    task: str,
+    steps_per_epoch: int,
+    soft: bool = False,
+    grid_loss: GridLoss | None = None,
+) -> None:
     """Compiles with the loss and metric of the task and the optimizer and schedule of the recipe.
 
     Args:
         model: a network.
         training: of the recipe.
-        task: ``classification`` or ``regression``.
+        task: ``classification``, ``regression``, ``localization`` or ``detection``.
         steps_per_epoch: of the run.
         soft: whether targets are shares of each class instead of classes.
+        grid_loss: of a detector.
     """
-    loss, metric = loss_and_metric(model, task, soft=soft)
+    loss, metric = loss_and_metric(model, task, soft=soft, grid_loss=grid_loss)
     model.compile(
         optimizer=optimizer_for(model, training, learning_rate(training, steps_per_epoch=steps_per_epoch)),
         loss=loss,
@@ -138,9 +165,11 @@ def compile_for(model: keras.Model, training: Training, *, task: str, steps_per_
 
 
 def loss_and_metric(
-    model: keras.Model, task: str, *, soft: bool = False
+    model: keras.Model, task: str, *, soft: bool = False, grid_loss: GridLoss | None = None
 ) -> tuple[keras.losses.Loss, keras.metrics.Metric]:
-    """Cross-entropy and accuracy of a classifier; mean squared error and R2 of a regression."""
+    """Cross-entropy and accuracy of a classifier; mean squared error and R2 of a regression; of a detector its own."""
+    if grid_loss is not None:
+        return grid_loss, BoxOverlap(*grid_loss.cells)
     if task == "regression":
         return keras.losses.MeanSquaredError(), keras.metrics.R2Score(name="r2")
     logits = gives_logits(model)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from dlapp.architectures import builder
-from dlapp.architectures.heads import with_final_output
 from dlapp.data import Data
 from dlapp.errors import RecipeError
 from dlapp.evaluation import intervals
@@ -17,15 +16,16 @@ from dlapp.evaluation.bias_variance import Finding, bias_and_variance, headline,
 from dlapp.evaluation.mismatch import Separation, adversarial_validation
 from dlapp.recipe import Recipe
 from dlapp.training.advice import Advice, Facts, advise
+from dlapp.training.answering import answer, errors_of
 from dlapp.training.callbacks import read_history
 from dlapp.training.error_analysis import analyse_errors
-from dlapp.training.finishing import predict
-from dlapp.training.measured import Measured, errors_of, measure_model
+from dlapp.training.measured import Measured, measure_model
 from dlapp.training.model_folder import ModelFolder, load_keras
 from dlapp.training.precision import in_float32
 from dlapp.training.retraining import learning_curve, split_by_retraining
 
 _LEAST_MARGIN = 0.05  # of the mean absolute deviation of a regression's target
+_LEAST_DIFFERENCE = 0.02  # of 1 - F1 of pictures with boxes
 
 
 def diagnose(
@@ -47,7 +47,7 @@ def diagnose(
         SourceError: the data have changed since the training.
     """
     recipe = folder.read_recipe()
-    if folder.read_signature().task == "classification" and bayes_error >= 1:
+    if folder.read_signature().task != "regression" and bayes_error >= 1:
         raise RecipeError(f"--bayes-error is a share of wrong answers, 0.02 for 2 %; got {bayes_error:g}.")
     measured = measure_model(folder)
     splits = compare_splits(measured)
@@ -58,6 +58,7 @@ def diagnose(
         errors = split_by_retraining(recipe, measured.data)
     findings = find_bias_and_variance(errors, measured.data, bayes_error=bayes_error)
     findings += find_overtraining(folder, measured)
+    analysis = analyse_errors(measured)
     curve = learning_curve(recipe, measured.data, seeds=seeds, tell=tell) if seeds else None
     found = {
         "model": str(folder.path),
@@ -79,9 +80,11 @@ def diagnose(
             }
             for pair, separation in splits.items()
         ],
-        "next": [dataclasses.asdict(advice) for advice in _advise(folder, recipe, measured, findings, splits)],
+        "next": [
+            dataclasses.asdict(advice) for advice in _advise(folder, recipe, measured, findings, splits, analysis)
+        ],
         "learning_curve": None if curve is None else dataclasses.asdict(curve),
-        **analyse_errors(measured),
+        **analysis,
     }
     return found, measured
 
@@ -122,6 +125,8 @@ def find_bias_and_variance(errors: Mapping[str, np.ndarray], data: Data, *, baye
     """Avoidable bias, variance, mismatch where there is a train-dev, and overfitting of dev."""
     if data.task == "classification":
         return bias_and_variance(errors, bayes_error=bayes_error)
+    if data.task == "detection":
+        return bias_and_variance(errors, bayes_error=bayes_error, margin=_LEAST_DIFFERENCE)
     targets = data.train.targets.astype(np.float64)
     margin = _LEAST_MARGIN * float(np.abs(targets - targets.mean()).mean())
     return bias_and_variance(errors, bayes_error=bayes_error, margin=margin)
@@ -137,9 +142,9 @@ def find_overtraining(folder: ModelFolder, measured: Measured) -> tuple[Finding,
     if best == len(losses) - 1 or not folder.last_model.is_file():
         return ()
     signature = folder.read_signature()
-    network = with_final_output(in_float32(load_keras(folder.last_model)), signature.target)
+    network = in_float32(load_keras(folder.last_model))
     last = {
-        name: errors_of(part, predict(network, part, signature.preprocessing), signature.target)
+        name: errors_of(part, answer(network, part, signature), signature)
         for name, part in (("train", measured.data.train), ("dev", measured.data.dev))
     }
     shares = measured.data.task == "classification"
@@ -153,6 +158,7 @@ def _advise(
     measured: Measured,
     findings: Sequence[Finding],
     splits: Mapping[str, Separation],
+    analysis: Mapping[str, Any],
 ) -> tuple[Advice, ...]:
     differing = [separation for separation in splits.values() if separation.verdict == "yes"]
     suspects = [name for found in differing for name in name_features(found, measured.feature_names)]
@@ -172,6 +178,10 @@ def _advise(
         train_examples=whole,
         parameters=folder.read_metrics()["parameters"],
         suspects=tuple(dict.fromkeys(suspects)),
+        box_errors={kind: error["cost"] for kind, error in analysis["boxes"]["errors"].items()}
+        if analysis["boxes"]
+        else {},
+        size=recipe.preprocessing.size,
     )
     problems = {finding.name: finding.interval.value for finding in findings if finding.verdict == "yes"}
     if differing:

@@ -1,13 +1,16 @@
 """Where the mistakes are, and which examples deserve a look."""
 
 import dataclasses
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
+from dlapp.boxes import Boxes, areas
+from dlapp.data import Examples
 from dlapp.data.auditing import judge_repeats
 from dlapp.data.duplicates import find_repeats
 from dlapp.evaluation.classification import predict_classes
+from dlapp.evaluation.detection_errors import divide_errors
 from dlapp.evaluation.label_errors import out_of_fold, suspicious_labels
 from dlapp.evaluation.segments import by_quantile, confused_pairs, worst_segments
 from dlapp.training.measured import Measured
@@ -18,9 +21,13 @@ _SHOWN = 10  # rows of each list
 def analyse_errors(measured: Measured) -> dict[str, Any]:
     """Where the mistakes on dev are, and which examples of all splits deserve a look."""
     data, dev = measured.data, measured.data.dev
-    confused = ()
-    if data.labels:
-        predicted = predict_classes(measured.answers["dev"])
+    confused, divided = (), None
+    answers = measured.answers["dev"]
+    if isinstance(answers, Boxes):
+        assert dev.boxes is not None
+        divided = divide_errors(dev.boxes, answers, data.labels, min_score=measured.min_score)
+    elif data.labels:
+        predicted = predict_classes(answers)
         confused = confused_pairs(dev.targets, predicted, data.labels)[:_SHOWN]
     segments = worst_segments(measured.errors["dev"], _segments(measured))
     groups = find_repeats(
@@ -37,14 +44,19 @@ def analyse_errors(measured: Measured) -> dict[str, Any]:
             for line in judge_repeats(groups, data.splits(), data.labels)
             if line["verdict"] != "ok"
         ],
-        "labels": _suspect_labels(measured) if data.labels else [],
+        "labels": _suspect_labels(measured) if data.task == "classification" else [],
+        "boxes": divided,
     }
 
 
 def _segments(measured: Measured) -> dict[str, Any]:
     """What the examples of dev may have in common: class, brightness and size, or the columns of a table."""
     data, dev, audited = measured.data, measured.data.dev, measured.audited["dev"]
-    found: dict[str, Any] = {"class": np.array(data.labels)[dev.targets]} if data.labels else {}
+    classes = data.task == "classification"
+    found: dict[str, Any] = {"class": np.array(data.labels)[dev.targets]} if classes else {}
+    if dev.boxes is not None:
+        found["objects"] = by_quantile(dev.boxes.wanted.counts.astype(np.float64))
+        found["smallest object"] = by_quantile(_smallest_shares(dev))
     if data.channels:
         found["brightness"] = by_quantile(audited.brightness.astype(np.float64))
         found["contrast"] = by_quantile(audited.contrast.astype(np.float64))
@@ -62,6 +74,16 @@ def _segments(measured: Measured) -> dict[str, Any]:
     return found
 
 
+def _smallest_shares(examples: Examples) -> np.ndarray:
+    """(n,) the area of the smallest object of each picture, as a share of it; NaN where there is none."""
+    assert examples.boxes is not None
+    objects = examples.boxes.wanted
+    shares = areas(objects.corners) / examples.picture_sizes.prod(axis=1)[objects.pictures]
+    smallest = np.full(len(examples), np.inf)
+    np.minimum.at(smallest, objects.pictures, shares)
+    return np.where(np.isinf(smallest), np.nan, smallest)
+
+
 def _suspect_labels(measured: Measured) -> list[dict[str, Any]]:
     """Labels most likely wrong: of train by classifiers in folds, of dev and test by the model itself."""
     data = measured.data
@@ -70,7 +92,7 @@ def _suspect_labels(measured: Measured) -> list[dict[str, Any]]:
         if split == "train":
             rows, probabilities = out_of_fold(measured.features["train"], part.targets)
         else:
-            rows, probabilities = range(len(part)), measured.answers[split]
+            rows, probabilities = range(len(part)), cast(np.ndarray, measured.answers[split])
         for suspicion in suspicious_labels(part.targets[rows], probabilities):
             index = int(rows[suspicion.index])
             found.append(

@@ -1,23 +1,20 @@
 """After the last epoch: the best weights are measured on every split, and what exporting needs is kept."""
 
+import dataclasses
 import importlib.metadata
 import os
 import platform
 import shlex
-from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
 
 import dlapp
 from dlapp import pictures
-from dlapp import signature as signatures
-from dlapp.architectures.heads import with_final_output
 from dlapp.data import Examples
-from dlapp.data.pipelines import Pipeline, naming_unreadable
-from dlapp.evaluation import score, score_regression
+from dlapp.data.pipelines import naming_unreadable
 from dlapp.files import replacing, write_json
+from dlapp.training.answering import Answers, answer_and_measure, score_answers
 from dlapp.training.callbacks import read_history
 from dlapp.training.model_folder import ModelFolder, load_keras
 from dlapp.training.precision import in_float32
@@ -26,29 +23,29 @@ from dlapp.training.preparing import Run
 _SAMPLES = 8
 _CANDIDATES = 32
 _SAMPLE_SIDE = 512  # pixels: a bundle carries the samples
+_HEADLINES = ("examples", "loss", "map_50", "map_50_95", "mean_iou", "accuracy", "mean_absolute_error", "r2")
 _LIBRARIES = ("keras", "tensorflow", "numpy", "scikit-learn", "pillow")
 
 
-def finish(run: Run, folder: ModelFolder) -> dict[str, np.ndarray]:
+def finish(run: Run, folder: ModelFolder) -> dict[str, Answers]:
     """Evaluates the best weights on every split and writes what the folder still lacks but the report.
 
     Returns:
-        What they answer on every split, by its name: probabilities (n, classes) or values (n, 1).
+        What they answer on every split, by its name.
     """
     model = load_keras(folder.model)
     if run.recipe.training.mixed_precision:
         model = in_float32(model)  # what is measured is what is exported
         with replacing(folder.model) as beside:
             model.save(beside)
-    network = with_final_output(model, run.target)
     answers = {}
     metrics: dict[str, Any] = {}
     for name, part in run.data.splits().items():
         with naming_unreadable(part):
-            answers[name] = predict(network, part, run.preprocessing)
-        metrics[name] = score_task(part.targets, answers[name], run.data.labels, run.target)
+            answers[name], loss = answer_and_measure(model, part, run.signature, run.grid_loss)
+        metrics[name] = score_answers(part, answers[name], run.signature, loss)
     metrics |= {
-        "task": run.data.task,
+        "task": run.signature.task,
         "epochs": len(read_history(folder.history)),
         "parameters": model.count_params(),
         "seed": run.recipe.training.seed,
@@ -56,13 +53,8 @@ def finish(run: Run, folder: ModelFolder) -> dict[str, np.ndarray]:
         "data_hash": run.data.hash,
         "own_splits": list(run.data.own_splits),
     }
-    provenance = _provenance(run, folder, metrics)
-    if run.target is None:
-        signature = signatures.classification(run.data.labels, run.preprocessing, provenance)
-    else:
-        signature = signatures.regression(run.target, run.preprocessing, provenance)
     write_samples(folder, run.data.test)
-    signature.write(folder.signature)
+    dataclasses.replace(run.signature, provenance=_provenance(run, folder, metrics)).write(folder.signature)
     seconds = sum(row["seconds"] for row in read_history(folder.history))
     machine = f"{os.cpu_count()} CPU cores, {seconds:.0f} s"
     command = f"dlapp train {shlex.quote(str(folder.recipe))}"
@@ -71,25 +63,14 @@ def finish(run: Run, folder: ModelFolder) -> dict[str, np.ndarray]:
     return answers
 
 
-def score_task(
-    targets: np.ndarray, answers: np.ndarray, labels: Sequence[str], target: signatures.Target | None
-) -> dict[str, Any]:
-    """The metrics of a classifier, or of a regression where there is a ``target``."""
-    if target is None:
-        return score(targets, answers, labels)
-    return score_regression(targets, answers[:, 0], deviation=target.deviation)
-
-
 def _headline(scores: dict[str, Any]) -> str:
+    if "map_50" in scores:
+        return f"mAP@0.5 {scores['map_50']:.4f}"
+    if "mean_iou" in scores:
+        return f"mean IoU {scores['mean_iou']:.4f}"
     if "accuracy" in scores:
         return f"accuracy {scores['accuracy']:.4f}"
     return f"mean absolute error {scores['mean_absolute_error']:.4g}"
-
-
-def predict(network: keras.Model, examples: Examples, preprocessing: signatures.Preprocessing) -> np.ndarray:
-    """What a network gives in inference mode, in the order of ``examples``: (n, outputs) float32."""
-    batches = Pipeline(examples, preprocessing, cache_bytes=0).batches(64)  # read once
-    return np.asarray(network.predict(batches.map(lambda inputs, _: inputs), verbose=0))
 
 
 def write_samples(folder: ModelFolder, examples: Examples) -> None:
@@ -121,10 +102,6 @@ def _provenance(run: Run, folder: ModelFolder, metrics: dict[str, Any]) -> dict[
         "data_hash": run.data.hash,
         "seed": run.recipe.training.seed,
         "versions": metrics["versions"],
-        "test": {
-            key: metrics["test"][key]
-            for key in ("examples", "loss", "accuracy", "mean_absolute_error", "r2")
-            if key in metrics["test"]
-        },
+        "test": {key: metrics["test"][key] for key in _HEADLINES if key in metrics["test"]},
         "recipe": run.recipe.to_toml(),
     }

@@ -6,15 +6,13 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-from dlapp.architectures.heads import with_final_output
 from dlapp.data import Data, Examples
 from dlapp.data.facts import SIDE, gather
 from dlapp.data.facts import Facts as Audited
 from dlapp.data.pipelines import naming_unreadable
 from dlapp.data.preprocessing import preprocess
-from dlapp.evaluation.classification import predict_classes
-from dlapp.signature import Preprocessing, Target
-from dlapp.training.finishing import predict
+from dlapp.signature import Preprocessing
+from dlapp.training.answering import Answers, answer, errors_of
 from dlapp.training.model_folder import ModelFolder
 from dlapp.training.preparing import load_own_data
 
@@ -25,19 +23,21 @@ class Measured:
 
     Attributes:
         data: in the splits of the run.
-        answers: by split: probabilities (n, classes) or values (n, 1).
-        errors: by split: (n,) 1 for a mistake and 0 for none, or absolute errors in the target's unit.
+        answers: by split.
+        errors: by split: (n,) 1 for a mistake and 0 for none, absolute errors in the target's unit, or 1 - F1.
         audited: by split: hashes, thumbnails, brightness and sizes.
         features: by split: (n, d) inputs in few numbers, for classifiers that compare splits.
         feature_names: (d,) of the columns; empty text for the points of a thumbnail.
+        min_score: of the boxes that a detector tells.
     """
 
     data: Data
-    answers: Mapping[str, np.ndarray]
+    answers: Mapping[str, Answers]
     errors: Mapping[str, np.ndarray]
     audited: Mapping[str, Audited]
     features: Mapping[str, np.ndarray]
     feature_names: tuple[str, ...]
+    min_score: float = 0.0
 
 
 def measure_model(folder: ModelFolder) -> Measured:
@@ -48,22 +48,17 @@ def measure_model(folder: ModelFolder) -> Measured:
     """
     signature = folder.read_signature()
     data = load_own_data(folder)
-    network = with_final_output(folder.load_model(), signature.target)
+    network = folder.load_model()
     answers, audited, features = {}, {}, {}
     for name, part in data.splits().items():
         with naming_unreadable(part):
-            answers[name] = predict(network, part, signature.preprocessing)
+            answers[name] = answer(network, part, signature)
         audited[name] = gather(part)
         features[name] = in_few_numbers(part, audited[name], signature.preprocessing)
-    errors = {name: errors_of(part, answers[name], signature.target) for name, part in data.splits().items()}
-    return Measured(data, answers, errors, audited, features, _feature_names(signature.preprocessing))
-
-
-def errors_of(examples: Examples, answers: np.ndarray, target: Target | None) -> np.ndarray:
-    """(n,) float64: 1 where the class is wrong and 0 where it is right; or absolute errors."""
-    if target is None:
-        return (predict_classes(answers) != examples.targets).astype(np.float64)
-    return np.abs(answers[:, 0].astype(np.float64) - examples.targets)
+    errors = {name: errors_of(part, answers[name], signature) for name, part in data.splits().items()}
+    names = _feature_names(signature.preprocessing)
+    min_score = 0.0 if signature.detection is None else signature.detection.min_score
+    return Measured(data, answers, errors, audited, features, names, min_score)
 
 
 def in_few_numbers(examples: Examples, audited: Audited, preprocessing: Preprocessing) -> np.ndarray:

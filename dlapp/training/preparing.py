@@ -20,12 +20,15 @@ from dlapp.data.measuring import measure, measure_target
 from dlapp.data.pipelines import Pipeline, naming_unreadable
 from dlapp.errors import RecipeError, SourceError, UnknownName
 from dlapp.recipe import Augment, Recipe
-from dlapp.training.base_network import BaseNetwork, base_folder, load_base
+from dlapp.training.base_network import BaseNetwork, base_folder, load_base, with_backbone
 from dlapp.training.compiling import build, rebuild
+from dlapp.training.detecting import check_task, detection_of
+from dlapp.training.grid_loss import GridLoss
 from dlapp.training.model_folder import ModelFolder
 from dlapp.training.precision import in_mixed_precision
 from dlapp.training.soft_targets import are_soft
 
+_DETECTOR_SIZES = {"localizer": (128, 128), "yolo_grid": (256, 256)}  # on files of any size
 _LARGEST_DEFAULT_SIZE = 64  # of networks made for no size, on files of any size: the course's own
 
 
@@ -34,8 +37,9 @@ class Run:
     """A recipe made ready: the data are split, the preprocessing is measured, the network is built.
 
     Attributes:
-        target: how the targets of a regression are scaled; None for a classifier.
+        target: how the targets of a regression are scaled; None for all others.
         notes: what a person should know of how the run was prepared.
+        detection: the grid of a detector; None for all others.
     """
 
     recipe: Recipe
@@ -44,6 +48,24 @@ class Run:
     model: keras.Model
     target: signatures.Target | None = None
     notes: tuple[str, ...] = ()
+    detection: signatures.Detection | None = None
+
+    @property
+    def signature(self) -> signatures.Signature:
+        """What goes into the network and what comes out."""
+        labels = self.data.labels
+        if self.detection is not None:
+            return signatures.boxes(labels, self.preprocessing, self.detection)
+        if self.target is not None:
+            return signatures.regression(self.target, self.preprocessing)
+        return signatures.classification(labels, self.preprocessing)
+
+    @property
+    def grid_loss(self) -> GridLoss | None:
+        """The loss of a detector; None for all others."""
+        if self.detection is None:
+            return None
+        return GridLoss.of(self.detection, len(self.data.labels), self.recipe.detection)
 
     @property
     def batch_size(self) -> int:
@@ -58,7 +80,8 @@ class Run:
 
     def pipeline(self, split: str) -> Pipeline:
         """Train, dev or test on its way to the network, its targets in the network's scale."""
-        return Pipeline(scaled(self.data.splits()[split], self.target), self.preprocessing)
+        examples = scaled(self.data.splits()[split], self.target)
+        return Pipeline(examples, self.preprocessing, detection=self.detection, classes=len(self.data.labels))
 
 
 def prepare(recipe: Recipe, data: Data | None = None, preprocessing: signatures.Preprocessing | None = None) -> Run:
@@ -80,11 +103,15 @@ def prepare(recipe: Recipe, data: Data | None = None, preprocessing: signatures.
     notes: tuple[str, ...] = ()
     if base is None:
         recipe = with_own_defaults(recipe)
+    elif ARCHITECTURES[recipe.architecture].task is not None:
+        recipe = with_backbone(with_own_defaults(recipe), base)
     else:
         recipe, notes = _take_over(recipe, base)
     wanted = recipe.preprocessing
     data = load_data(recipe) if data is None else data
-    if base is not None:
+    check_task(recipe, data)
+    detects = ARCHITECTURES[recipe.architecture].task is not None
+    if base is not None and not detects:
         preprocessing = _check_fits(base, recipe, data)
     if wanted.channels is not None:
         data = _convert(data, wanted.channels)
@@ -95,7 +122,12 @@ def prepare(recipe: Recipe, data: Data | None = None, preprocessing: signatures.
                 size=wanted.size or _default_size(recipe.architecture, data.train),
                 scale=wanted.scale,
                 antialias=wanted.antialias,
+                letterbox=wanted.resize == "letterbox",
             )
+        if base is not None and base.preprocessing.size is not None:
+            # a backbone is given values as it was trained with them, in pictures of another size
+            kept = base.preprocessing
+            preprocessing = dataclasses.replace(preprocessing, scale=kept.scale, mean=kept.mean, variance=kept.variance)
     _check_changes(recipe, data, preprocessing.size)
     class_weights(recipe, data)  # a label that is misspelt shall not wait for the first epoch
     resolved = wanted
@@ -103,10 +135,17 @@ def prepare(recipe: Recipe, data: Data | None = None, preprocessing: signatures.
         update = {"size": preprocessing.size, "channels": data.channels, "antialias": preprocessing.antialias}
         resolved = wanted.model_copy(update=update)
     keras.utils.set_random_seed(recipe.training.seed)
-    if base is None:
-        model = build(recipe, input_shape(preprocessing), len(data.labels))
+    if base is None or detects:
+        model = build(recipe, input_shape(preprocessing), len(data.labels), base=base and base.model)
     else:
         model = rebuild(recipe, base.model, len(data.labels))
+    detection = None
+    if detects:
+        detection, found = detection_of(recipe, model, data, preprocessing)
+        recipe = recipe.model_copy(
+            update={"detection": recipe.detection.model_copy(update={"anchors": detection.anchors})}
+        )
+        notes += found
     if recipe.training.mixed_precision:
         model = in_mixed_precision(model)
         if not tf.config.list_physical_devices("GPU"):
@@ -119,7 +158,7 @@ def prepare(recipe: Recipe, data: Data | None = None, preprocessing: signatures.
     used = recipe.model_copy(
         update={"preprocessing": resolved, "training": recipe.training.resolved(), "transfer": transfer}
     )
-    return Run(used, data, preprocessing, model, target, notes)
+    return Run(used, data, preprocessing, model, target, notes, detection)
 
 
 def _convert(data: Data, channels: int) -> Data:
@@ -131,11 +170,12 @@ def _convert(data: Data, channels: int) -> Data:
 
 
 def with_own_defaults(recipe: Recipe) -> Recipe:
-    """The recipe with the dropout and the learning rate of its architecture, where it says nothing of them.
+    """The recipe with the dropout, the learning rate and the like of its architecture, where it says nothing of them.
 
     What the paper drops stands in the recipe of the run, and not in the builder alone. A transfer has no use for
-    them: it is returned as it is.
+    them: but for a detector, it is returned as it is.
     """
+    recipe = _with_own_keys(recipe)
     if recipe.transfer is not None:
         return recipe
     training, own = recipe.training, {}
@@ -147,6 +187,16 @@ def with_own_defaults(recipe: Recipe) -> Recipe:
     if rate is not None and training.optimizer == "adam" and "learning_rate" not in training.model_fields_set:
         own["learning_rate"] = rate
     return recipe.model_copy(update={"training": training.model_copy(update=own)})
+
+
+def _with_own_keys(recipe: Recipe) -> Recipe:
+    tables: dict[str, Any] = {"training": recipe.training, "preprocessing": recipe.preprocessing}
+    for dotted, value in ARCHITECTURES[recipe.architecture].own.items():
+        table, key = dotted.split(".")
+        if key not in tables[table].model_fields_set:
+            value = Augment(**value) if key == "augment" else value
+            tables[table] = tables[table].model_copy(update={key: value})
+    return recipe.model_copy(update=tables)
 
 
 def _check_changes(recipe: Recipe, data: Data, size: tuple[int, int] | None) -> None:
@@ -265,6 +315,8 @@ def load_data(recipe: Recipe, columns: Sequence[signatures.Column] | None = None
         own=split.own,
         channels=recipe.preprocessing.channels,
         columns=columns or None,
+        flawed=recipe.detection.flawed,
+        single=ARCHITECTURES[recipe.architecture].task == "localization",
     )
 
 
@@ -295,6 +347,8 @@ def input_shape(preprocessing: signatures.Preprocessing) -> tuple[int, ...]:
 def _default_size(architecture: str, train: Examples) -> tuple[int, int] | None:
     if train.channels == 0:
         return None
+    if train.are_files and architecture in _DETECTOR_SIZES:
+        return _DETECTOR_SIZES[architecture]
     if ARCHITECTURES[architecture].size is not None:
         return ARCHITECTURES[architecture].size
     if not train.are_files:

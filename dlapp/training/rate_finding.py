@@ -52,7 +52,7 @@ def find_learning_rate(run: Run) -> RateTest:
     """
     model = keras.models.clone_model(run.model)
     model.set_weights(run.model.get_weights())
-    loss, _ = loss_and_metric(model, run.data.task, soft=are_soft(run.recipe))
+    loss, _ = loss_and_metric(model, run.data.task, soft=are_soft(run.recipe), grid_loss=run.grid_loss)
     model.compile(optimizer=optimizer_for(model, run.recipe.training, LOWEST), loss=loss)
     rise = _Rise()
     batches = Batches(run)

@@ -8,12 +8,10 @@ import keras
 import numpy as np
 from sklearn.model_selection import train_test_split
 
-from dlapp.architectures.heads import with_final_output
 from dlapp.data import Data, Examples
 from dlapp.evaluation.learning_curve import Extrapolation, extrapolate
 from dlapp.recipe import Recipe
-from dlapp.training.finishing import predict
-from dlapp.training.measured import errors_of
+from dlapp.training.answering import answer, errors_of
 from dlapp.training.precision import in_float32
 from dlapp.training.preparing import prepare
 from dlapp.training.run import fit_in_memory
@@ -105,10 +103,8 @@ def _errors_after_training(recipe: Recipe, data: Data, parts: Mapping[str, Examp
     keras.backend.clear_session()
     run = prepare(recipe, data)
     fit_in_memory(run)
-    network = with_final_output(in_float32(run.model), run.target)
-    return {
-        name: errors_of(part, predict(network, part, run.preprocessing), run.target) for name, part in parts.items()
-    }
+    network = in_float32(run.model)
+    return {name: errors_of(part, answer(network, part, run.signature), run.signature) for name, part in parts.items()}
 
 
 def _draw(examples: Examples, size: int, seed: int) -> tuple[Examples, Examples]:

@@ -15,6 +15,7 @@ from dlapp.architectures.heads import for_inference
 from dlapp.data.pipelines import naming_unreadable
 from dlapp.errors import TrainingDiverged, TrainingError
 from dlapp.files import replacing, sha256, write_json
+from dlapp.training.answering import Answers
 from dlapp.training.base_network import base_folder
 from dlapp.training.batches import Batches
 from dlapp.training.callbacks import (
@@ -37,12 +38,11 @@ from dlapp.training.soft_targets import are_soft
 from dlapp.training.transferring import fit_stages
 
 
-def train(run: Run, folder: ModelFolder, console: Console) -> dict[str, np.ndarray]:
+def train(run: Run, folder: ModelFolder, console: Console) -> dict[str, Answers]:
     """Trains and evaluates into ``folder``; a folder that holds a part of the same run is completed.
 
     Returns:
-        What the best weights answer on every split, by its name: probabilities (n, classes) or
-        values (n, 1).
+        What the best weights answer on every split, by its name.
 
     Raises:
         TrainingError: the folder holds a part of a run on other data, or from another network, or a head was to be
@@ -114,7 +114,14 @@ def _fit_into(folder: ModelFolder, run: Run, console: Console) -> None:
     steps = run.steps_per_epoch
     past: list[Row] = []
     model = run.model
-    compile_for(model, training, task=run.data.task, steps_per_epoch=steps, soft=are_soft(run.recipe))
+    compile_for(
+        model,
+        training,
+        task=run.data.task,
+        steps_per_epoch=steps,
+        soft=are_soft(run.recipe),
+        grid_loss=run.grid_loss,
+    )
     if folder.last_model.exists():
         # the file keeps the optimizer's slots and steps; the schedule is the recipe's, whose epochs may be more
         _restore(model, folder)
@@ -173,8 +180,14 @@ def fit_in_memory(run: Run, callbacks: Sequence[keras.callbacks.Callback] = ()) 
 
 def _fit_in_memory(run: Run, callbacks: Sequence[keras.callbacks.Callback]) -> float:
     training = run.recipe.training
-    soft = are_soft(run.recipe)
-    compile_for(run.model, training, task=run.data.task, steps_per_epoch=run.steps_per_epoch, soft=soft)
+    compile_for(
+        run.model,
+        training,
+        task=run.data.task,
+        steps_per_epoch=run.steps_per_epoch,
+        soft=are_soft(run.recipe),
+        grid_loss=run.grid_loss,
+    )
     patience = training.early_stopping or training.epochs
     stopping = EarlyStopping([], monitor="val_loss", mode="min", patience=patience, restore_best_weights=True)
     _fit(run, [*callbacks, stopping], [])

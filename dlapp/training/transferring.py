@@ -73,6 +73,10 @@ def fit_stages(run: Run, fit: FitStage, tell: Tell, scratch: Path | None = None)
 @contextlib.contextmanager
 def _head_stage(run: Run, tell: Tell, scratch: Path | None) -> Iterator[Run]:
     """The first stage: of the head alone on cached features, or of the whole network where those change."""
+    if run.detection is not None:
+        tell("Training the layers behind the backbone, which is frozen")
+        yield run
+        return
     if run.recipe.preprocessing.augment != Augment():
         tell("Training the new head; augmented pictures differ in every epoch, so features are not cached")
         yield run

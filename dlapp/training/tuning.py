@@ -26,14 +26,13 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState
 from rich.console import Console
 
-from dlapp.architectures.heads import with_final_output
 from dlapp.data import Data
 from dlapp.errors import RecipeError, TrainingDiverged, TrainingError, UnknownName
 from dlapp.files import moved_aside
 from dlapp.recipe import Recipe
 from dlapp.signature import Preprocessing
 from dlapp.training import search_space
-from dlapp.training.finishing import predict, score_task
+from dlapp.training.answering import Answers, answer_and_measure, score_answers
 from dlapp.training.model_folder import ModelFolder
 from dlapp.training.precision import in_float32
 from dlapp.training.preparing import prepare, with_own_defaults
@@ -257,8 +256,8 @@ class Search:
             self._measured["once"] = run.preprocessing
         fit_in_memory(run, [_Report(trial)])
         dev = run.data.dev
-        answers = predict(with_final_output(in_float32(run.model), run.target), dev, run.preprocessing)
-        return score_task(dev.targets, answers, run.data.labels, run.target)["loss"]
+        answers, loss = answer_and_measure(in_float32(run.model), dev, run.signature, run.grid_loss)
+        return score_answers(dev, answers, run.signature)["loss"] if loss is None else loss
 
     def _describe(self, number: int, trial: optuna.trial.FrozenTrial) -> Tried:
         changes = trial.user_attrs["changes"]
@@ -274,7 +273,7 @@ class Search:
         )
 
 
-def train_best(search: Search, folder: ModelFolder, console: Console) -> dict[str, np.ndarray] | None:
+def train_best(search: Search, folder: ModelFolder, console: Console) -> dict[str, Answers] | None:
     """Trains the best recipe into the folder that the search lies in, as ``train`` does.
 
     A model of another recipe is replaced: it comes back if this one fails.

@@ -45,7 +45,7 @@ class Scaled(layers.Layer):
         return scaled(inputs, tf.convert_to_tensor(self.scale))
 
 
-DEEP = {name for name, entry in ARCHITECTURES.items() if entry.size is not None} - {"lenet5", "resnet20"}
+DEEP = {name for name, entry in ARCHITECTURES.items() if entry.size is not None or entry.task} - {"lenet5", "resnet20"}
 
 
 def sequence(shape, *middle):
