@@ -1,6 +1,8 @@
 """``dlapp export``: a model -> a bundle under ``export/``."""
 
 import shlex
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,6 +26,14 @@ def command(
     approximate: Annotated[
         bool, typer.Option("--approximate", help="With --sliding: take networks that pad; answers differ somewhat.")
     ] = False,
+    min_score: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="Of a detector: boxes less sure are not told; as the recipe says."),
+    ] = None,
+    max_overlap: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="Of a detector: of two boxes that overlap more, the surer is told."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what verify measured, as JSON.")] = False,
 ) -> None:
     """Writes SavedModel and ONNX files that take raw values, and proves that they agree with Keras."""
@@ -38,7 +48,9 @@ def command(
     folder = ModelFolder.find(model)
     default = folder.path.resolve().name + ("-sliding" if sliding else "")
     bundle = below(ROOT, default if name is None else name)
-    parity = export_folder(folder, bundle, to, sliding=sliding, approximate=approximate)
+    thresholds = {"min_score": min_score, "max_overlap": max_overlap}
+    chosen = {name: value for name, value in thresholds.items() if value is not None}
+    parity = export_folder(folder, bundle, to, sliding=sliding, approximate=approximate, thresholds=chosen)
     if as_json:
         print_json({"bundle": str(bundle), **parity.to_dict()})
         return
@@ -57,13 +69,21 @@ def example_input(bundle: "Path") -> str:
 
 
 def export_folder(
-    folder: "ModelFolder", bundle: "Path", to: str | None = None, *, sliding: bool = False, approximate: bool = False
+    folder: "ModelFolder",
+    bundle: "Path",
+    to: str | None = None,
+    *,
+    sliding: bool = False,
+    approximate: bool = False,
+    thresholds: Mapping[str, float] = MappingProxyType({}),
 ) -> "Parity":
     """Exports the model of a run, in the formats of ``to`` or else of its recipe.
 
     Raises:
-        DlappError: it cannot slide, or ``approximate`` is given without ``sliding``.
+        DlappError: it cannot slide, ``approximate`` is given without ``sliding``, or thresholds to what finds no boxes.
     """
+    import dataclasses
+
     from dlapp import exporting
     from dlapp.errors import DlappError
 
@@ -71,12 +91,18 @@ def export_folder(
         raise DlappError("--approximate is for networks that slide: give --sliding with it, or leave it out.")
     formats = [part.strip() for part in to.split(",")] if to else list(folder.read_recipe().export.formats)
     signature = folder.read_signature()
+    detection = signature.detection
+    if detection is not None:
+        detection = dataclasses.replace(detection, **thresholds)
+    elif thresholds:
+        raise DlappError("--min-score and --max-overlap are for networks that find boxes: leave them out.")
     try:
         return exporting.export(
             folder.load_model(),
             bundle,
             labels=signature.labels,
             target=signature.target,
+            detection=detection,
             sliding=sliding,
             approximate=approximate,
             preprocessing=signature.preprocessing,

@@ -1,6 +1,7 @@
 """``export/<name>/``: what deployment needs, written whole and proven before it gets its name."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -19,7 +20,7 @@ from dlapp.exporting.graph import large_kernels, serving_function, with_onnx_ope
 from dlapp.files import replacing_folder, sha256, write_text
 from dlapp.inference.bundle import ONNX, SIGNATURE
 from dlapp.recipe import Format
-from dlapp.signature import Preprocessing, Signature, Target, Windows
+from dlapp.signature import Detection, Preprocessing, Signature, Target, Windows
 
 
 def export(
@@ -30,6 +31,7 @@ def export(
     preprocessing: Preprocessing,
     samples: np.ndarray,
     target: Target | None = None,
+    detection: Detection | None = None,
     sliding: bool = False,
     approximate: bool = False,
     formats: Sequence[str] = ("savedmodel", "onnx"),
@@ -48,7 +50,8 @@ def export(
         preprocessing: what the model was trained with.
         samples: a few raw inputs to prove it with: (n, height, width, channels) uint8 or
             (n, columns) float32.
-        target: what a regression predicts, and how the targets were scaled; None for a classifier.
+        target: what a regression predicts, and how the targets were scaled; None for all others.
+        detection: the grid of a detector and its thresholds; None for all others.
         sliding: let the classifier slide over pictures of any size, by :func:`fully_convolutional`; they are not
             resized.
         approximate: of a sliding classifier: take networks with padding too.
@@ -75,12 +78,14 @@ def export(
     facts = {"name": folder.name, "architecture": model.name, **(provenance or {})}
     facts["exported_with"] = {"dlapp": dlapp.__version__, "keras": keras.__version__, "tensorflow": tf.__version__}
     if sliding:
-        if target is not None or preprocessing.size is None:
+        if target is not None or detection is not None or preprocessing.size is None:
             raise ValueError("only a classifier of pictures can slide over them.")
         moved = windows(model)
         signature = signatures.sliding_classification(tuple(labels), preprocessing, moved, facts)
         model = fully_convolutional(model, approximate=approximate)
         samples = _enlarge(samples, moved)
+    elif detection is not None:
+        signature = signatures.boxes(tuple(labels), preprocessing, detection, facts)
     elif target is None:
         signature = signatures.classification(tuple(labels), preprocessing, facts)
     else:
@@ -92,11 +97,14 @@ def export(
     with replacing_folder(folder) as scratch:
         serve = serving_function(model, signature)
         if "savedmodel" in formats:
-            saved_model.write(serve, signature, scratch)
+            adjustable = serving_function(model, signature, thresholds=True) if detection is not None else None
+            saved_model.write(serve, signature, scratch, adjustable)
         if "onnx" in formats:
             network = with_onnx_operators(model)
             kernels = large_kernels(network)
-            function = serve if network is model and not kernels else serving_function(network, signature, kernels)
+            function = serve
+            if network is not model or kernels or detection is not None:
+                function = serving_function(network, signature, kernels, thresholds=detection is not None)
             onnx_file.write(function, signature, scratch / ONNX, kernels)
         parity.write_samples(scratch / parity.SAMPLES, signature, _cases(model, signature, samples))
         write_text(scratch / "README.md", readme.render(signature, folder.name, formats))
@@ -119,6 +127,16 @@ def _enlarge(samples: np.ndarray, moved: Windows) -> np.ndarray:
 
 
 def _check_outputs(model: keras.Model, signature: Signature) -> None:
+    if signature.detection is not None:
+        detection = signature.detection
+        wanted = math.prod(detection.grid) * detection.boxes * (5 + len(signature.labels))
+        if math.prod(model.output_shape[1:]) != wanted:
+            raise ValueError(
+                f"a detector of {len(signature.labels)} labels and {detection.boxes} boxes in each of "
+                f"{' x '.join(map(str, detection.grid))} cells must have {wanted:,} outputs; {model.name} has "
+                f"{model.output_shape[1:]}."
+            )
+        return
     outputs = with_final_output(model, signature.target).output_shape[-1]
     if signature.target is not None and outputs != 1:
         raise ValueError(f"a network that predicts {signature.target.name} must have one output; got {outputs}.")

@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from dlapp.architectures.custom_layers import GroupedConv2D, LocalResponseNormalization
 from dlapp.architectures.heads import with_final_output
+from dlapp.data.detections import detect
 from dlapp.data.preprocessing import preprocess, scale
-from dlapp.signature import Signature
+from dlapp.signature import THRESHOLDS, Signature
 
 _LARGE = 2**20  # weights
 
@@ -29,28 +30,59 @@ def prepare(inputs: tf.Tensor, signature: Signature) -> tf.Tensor:
     return scale(tf.cast(inputs, tf.float32), signature.preprocessing)
 
 
-def serving_function(model: keras.Model, signature: Signature, variables: Sequence[keras.Variable] = ()) -> Any:
+def serving_function(
+    model: keras.Model, signature: Signature, variables: Sequence[keras.Variable] = (), *, thresholds: bool = False
+) -> Any:
     """A ``tf.function`` with one input and a dict of outputs, traced once for all sizes.
 
     Args:
         model: of the signature.
         signature: what goes in and what comes out.
         variables: of the model, whose values the function takes as further inputs.
+        thresholds: of a detector: take ``min_score`` and ``max_overlap`` as the last inputs.
     """
-    network = with_final_output(model, signature.target)
-    name = signature.outputs[0].name
+    network = model if signature.detection is not None else with_final_output(model, signature.target)
 
-    def serve(inputs: tf.Tensor, *values: tf.Tensor) -> dict[str, tf.Tensor]:
+    def serve(inputs: tf.Tensor, *more: tf.Tensor) -> dict[str, tf.Tensor]:
+        values = more[: len(variables)]
         with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
-            return {name: network(prepare(inputs, signature), training=False)}
+            outputs = network(prepare(inputs, signature), training=False)
+        return finish(outputs, inputs, signature, *more[len(variables) :])
 
-    return tf.function(serve, input_signature=function_inputs(signature, variables))
+    return tf.function(serve, input_signature=function_inputs(signature, variables, thresholds=thresholds))
 
 
-def function_inputs(signature: Signature, variables: Sequence[keras.Variable] = ()) -> list[tf.TensorSpec]:
+def finish(
+    outputs: tf.Tensor,
+    inputs: tf.Tensor,
+    signature: Signature,
+    min_score: tf.Tensor | None = None,
+    max_overlap: tf.Tensor | None = None,
+) -> dict[str, tf.Tensor]:
+    """What a bundle gives, by name: the outputs of the network, or the boxes that they mean in the raw inputs."""
+    if signature.detection is None:
+        return {signature.outputs[0].name: outputs}
+    return detect(
+        outputs,
+        tf.shape(inputs)[tf.newaxis, 1:3],
+        preprocessing=signature.preprocessing,
+        detection=signature.detection,
+        count=len(signature.labels),
+        min_score=min_score,
+        max_overlap=max_overlap,
+    )
+
+
+def function_inputs(
+    signature: Signature, variables: Sequence[keras.Variable] = (), *, thresholds: bool = False
+) -> list[tf.TensorSpec]:
     """What :func:`serving_function` takes; a value of a variable under the path of that."""
     values = [tf.TensorSpec(variable.shape, variable.dtype, name=variable.path) for variable in variables]
-    return [input_spec(signature), *values]
+    return [
+        input_spec(signature),
+        *values,
+        *(tf.TensorSpec((), tf.float32, name=name) for name in (THRESHOLDS if thresholds else ())),
+    ]
 
 
 def large_kernels(model: keras.Model) -> list[keras.Variable]:

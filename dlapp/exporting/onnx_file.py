@@ -8,19 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import onnx
 import tf2onnx
 
 import dlapp
 from dlapp.errors import BundleError
 from dlapp.exporting.graph import function_inputs
-from dlapp.signature import Signature
+from dlapp.signature import THRESHOLDS, Detection, Signature
 
 OPSET = 18  # the newest that tf2onnx writes
 
 
 def write(serve: Any, signature: Signature, path: Path, variables: Sequence[keras.Variable] = ()) -> None:
     """Writes the ONNX file, with names, dimensions and metadata of the signature.
+
+    The thresholds of a detector are inputs with defaults: who gives none gets those of the signature.
 
     Args:
         serve: as :func:`serving_function` gives it.
@@ -35,7 +38,7 @@ def write(serve: Any, signature: Signature, path: Path, variables: Sequence[kera
         try:
             proto, _ = tf2onnx.convert.from_function(
                 serve,
-                input_signature=function_inputs(signature, variables),
+                input_signature=function_inputs(signature, variables, thresholds=signature.detection is not None),
                 opset=OPSET,
                 custom_op_handlers={
                     "ResizeBilinear": (_resize_bilinear, []),
@@ -45,6 +48,15 @@ def write(serve: Any, signature: Signature, path: Path, variables: Sequence[kera
         except ValueError as error:
             raise BundleError(f"the network has no ONNX form: {error}") from error
     _fill_in(proto, variables)
+    if signature.detection is not None:
+        _give_defaults(proto, signature.detection)
+    order = [output.name for output in signature.outputs]
+    proto.graph.output.sort(key=lambda tensor: order.index(tensor.name) if tensor.name in order else -1)
+    names = [tensor.name for tensor in proto.graph.input], [tensor.name for tensor in proto.graph.output]
+    given = [tensor.name for tensor in signature.inputs] + list(THRESHOLDS if signature.detection else ())
+    wanted = given, [tensor.name for tensor in signature.outputs]
+    if names != wanted:
+        raise BundleError(f"the ONNX graph must have inputs and outputs {wanted}; tf2onnx gave {names}.")
     _name_dimensions(proto, signature)
     del proto.graph.value_info[:]  # tf2onnx's shapes, with invented names for the dimensions
     domains = {node.domain for node in proto.graph.node}
@@ -56,10 +68,6 @@ def write(serve: Any, signature: Signature, path: Path, variables: Sequence[kera
     proto.producer_version = dlapp.__version__
     proto.doc_string = f"{proto.graph.name} for {signature.task}: raw values in, final values out"
     onnx.helper.set_model_props(proto, signature.metadata())
-    names = [tensor.name for tensor in proto.graph.input], [tensor.name for tensor in proto.graph.output]
-    wanted = [tensor.name for tensor in signature.inputs], [tensor.name for tensor in signature.outputs]
-    if names != wanted:
-        raise BundleError(f"the ONNX graph must have inputs and outputs {wanted}; tf2onnx gave {names}.")
     try:
         onnx.checker.check_model(proto, full_check=True)
     except onnx.checker.ValidationError as error:
@@ -69,16 +77,25 @@ def write(serve: Any, signature: Signature, path: Path, variables: Sequence[kera
 
 def _fill_in(proto: onnx.ModelProto, variables: Sequence[keras.Variable]) -> None:
     """Turns the inputs behind the first into constants, in the order of the variables."""
-    for given, variable in zip(proto.graph.input[1:], variables, strict=True):
+    for given, variable in zip(proto.graph.input[1 : len(variables) + 1], variables, strict=True):
         proto.graph.initializer.append(onnx.numpy_helper.from_array(variable.numpy(), given.name))
-    del proto.graph.input[1:]
+    del proto.graph.input[1 : len(variables) + 1]
+
+
+def _give_defaults(proto: onnx.ModelProto, detection: Detection) -> None:
+    """Makes thresholds optional: an input that is also a constant is one that a caller may give."""
+    for name in THRESHOLDS:
+        default = np.array(getattr(detection, name), np.float32)
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(default, name))
 
 
 def _name_dimensions(proto: onnx.ModelProto, signature: Signature) -> None:
-    given = [*zip(proto.graph.input, signature.inputs, strict=True)]
+    given = [*zip(proto.graph.input[:1], signature.inputs, strict=True)]
     given += [*zip(proto.graph.output, signature.outputs, strict=True)]
     for tensor, wanted in given:
-        for dimension, size in zip(tensor.type.tensor_type.shape.dim, wanted.shape, strict=True):
+        del tensor.type.tensor_type.shape.dim[:]  # which tf2onnx may know less of than the signature
+        for size in wanted.shape:
+            dimension = tensor.type.tensor_type.shape.dim.add()
             if isinstance(size, str):
                 dimension.dim_param = size
             else:

@@ -10,11 +10,13 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from scipy.optimize import linear_sum_assignment
 
 from dlapp.architectures.heads import with_final_output
+from dlapp.boxes import intersection_over_union
 from dlapp.errors import BundleError, UnknownName
 from dlapp.exporting import saved_model
-from dlapp.exporting.graph import prepare
+from dlapp.exporting.graph import finish, prepare
 from dlapp.files import write_json
 from dlapp.inference.bundle import ONNX, SIGNATURE, Bundle, check_files
 from dlapp.signature import Signature
@@ -23,6 +25,8 @@ SAMPLES = "samples.npz"
 PARITY = "parity.json"
 _INCOMPARABLE = float(np.finfo(np.float32).max)  # another shape, or NaN; JSON has no infinity
 TOLERANCE = 1e-5  # of a probability; float32 sums in another order differ by about 1e-7
+_SCORE_TOLERANCE = 1e-4  # of a box, whose place and size vary with it
+_SAME_BOX = 0.99  # intersection over union
 
 # runtime: what it runs
 RUNTIMES = {"keras": "the exported model", "savedmodel": saved_model.FOLDER, "onnxruntime": ONNX}
@@ -41,8 +45,9 @@ class RuntimeResult:
         runtime: its name.
         version: of the library that ran the bundle.
         largest_difference: absolute, over all outputs of all samples; of values, as a share of the
-            target's deviation or mean, whichever is larger.
-        same_answer: whether every sample has the same class (a tie within the tolerance counts) or value.
+            target's deviation or mean, whichever is larger; of boxes, of their scores.
+        same_answer: whether every sample has the same class (a tie within the tolerance counts) or value, or as many
+            boxes, each with one of its class that covers it (intersection over union above 0.99).
         load_s, latency_s: seconds to load, and the median for one sample alone.
         equal: the verdict.
     """
@@ -109,7 +114,7 @@ def verify(folder: str | Path, runtimes: Iterable[str] | None = None, *, model: 
     cases = read_samples(folder, signature)
     results = tuple(_replay(name, loaders[name], signature, cases) for name in chosen)
     reference = f"keras {signature.provenance['exported_with']['keras']}"
-    parity = Parity(reference, results, tuple(inputs.shape for inputs, _ in cases))
+    parity = Parity(reference, results, tuple(inputs.shape for inputs, _ in cases), _tolerance(signature))
     write_json(folder / PARITY, parity.to_dict())
     return parity
 
@@ -128,9 +133,13 @@ def _loaders(folder: Path, signature: Signature, model: keras.Model | None) -> d
 
 def keras_run(model: keras.Model, signature: Signature) -> Run:
     """The model in Keras, behind its preprocessing, by ``predict``: an eager call would run another graph."""
-    network = with_final_output(model, signature.target)
-    name = signature.outputs[0].name
-    return lambda inputs: {name: network.predict(prepare(tf.constant(inputs), signature), verbose=0)}
+    network = model if signature.detection is not None else with_final_output(model, signature.target)
+
+    def run(inputs: np.ndarray) -> Outputs:
+        outputs = network.predict(prepare(tf.constant(inputs), signature), verbose=0)
+        return {name: np.asarray(values) for name, values in finish(outputs, tf.constant(inputs), signature).items()}
+
+    return run
 
 
 def _saved_model_run(folder: Path, signature: Signature) -> Run:
@@ -172,8 +181,13 @@ def _replay(name: str, load: Callable[[], Run], signature: Signature, cases: Seq
     load_s = time.perf_counter() - started
     largest, same = 0.0, True
     unit = _unit(signature)
+    tolerance = _tolerance(signature)
     for inputs, expected in cases:
         outputs = run(inputs)
+        if signature.detection is not None:
+            difference = _difference_of_boxes(outputs, expected)
+            largest, same = max(largest, difference), same and difference < _INCOMPARABLE
+            continue
         for output in signature.outputs:
             largest = max(largest, _largest_difference(outputs[output.name], expected[output.name]) / unit)
         if signature.task == "classification":
@@ -182,11 +196,31 @@ def _replay(name: str, load: Callable[[], Run], signature: Signature, cases: Seq
         runtime=name,
         version=importlib.metadata.version(_PACKAGES.get(name, name)),
         largest_difference=largest,
-        same_answer=same and (signature.task == "classification" or largest <= TOLERANCE),
+        same_answer=same and (signature.task != "regression" or largest <= tolerance),
         load_s=round(load_s, 4),
         latency_s=round(_median_latency(run, cases[0][0][:1]), 6),
-        equal=same and largest <= TOLERANCE,
+        equal=same and largest <= tolerance,
     )
+
+
+def _tolerance(signature: Signature) -> float:
+    return TOLERANCE if signature.detection is None else _SCORE_TOLERANCE
+
+
+def _difference_of_boxes(given: Outputs, expected: Outputs) -> float:
+    """The largest difference between the scores of boxes that are the same; incomparable where there are others."""
+    if any(given[name].shape != values.shape or given[name].dtype != values.dtype for name, values in expected.items()):
+        return _INCOMPARABLE
+    if (given["count"] != expected["count"]).any():
+        return _INCOMPARABLE
+    largest = 0.0
+    for row, count in enumerate(expected["count"].tolist()):
+        overlap = intersection_over_union(given["boxes"][row, :count], expected["boxes"][row, :count])
+        other = given["classes"][row, :count, np.newaxis] != expected["classes"][row, :count]
+        apart = np.abs(given["scores"][row, :count, np.newaxis] - expected["scores"][row, :count])
+        cost = np.where((overlap > _SAME_BOX) & ~other, apart, _INCOMPARABLE)  # ties come in another order
+        largest = max(largest, float(cost[linear_sum_assignment(np.minimum(cost, 2.0))].max(initial=0.0)))
+    return largest
 
 
 def _unit(signature: Signature) -> float:

@@ -12,14 +12,22 @@ from dlapp.signature import Signature
 FOLDER = "saved_model/1"  # TensorFlow Serving reads the version from the folder's name
 
 
-def write(serve: Any, signature: Signature, bundle: Path) -> None:
+def write(serve: Any, signature: Signature, bundle: Path, adjustable: Any = None) -> None:
     """Writes ``saved_model/1/`` with the signature among its assets.
 
     Keras finds the variables that ``serve`` uses; a model that was tracked as well would be stored twice.
+
+    Args:
+        serve: as :func:`serving_function` gives it; ``serving_default``.
+        signature: of the function.
+        bundle: a folder.
+        adjustable: of a detector, the same with thresholds as inputs; ``with_thresholds``.
     """
     folder = bundle / FOLDER
     archive = keras.export.ExportArchive()
     archive.add_endpoint("serving_default", serve)
+    if adjustable is not None:
+        archive.add_endpoint("with_thresholds", adjustable)
     with contextlib.redirect_stdout(io.StringIO()):  # Keras prints the endpoints
         archive.write_out(folder, verbose=False)
     (folder / "assets").mkdir(exist_ok=True)

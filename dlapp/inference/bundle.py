@@ -69,11 +69,14 @@ class Bundle:
         """
         return cls(find_folder(name, kind="bundle", root=str(ROOT), holds=SIGNATURE), threads=threads)
 
-    def run(self, inputs: np.ndarray) -> dict[str, np.ndarray]:
+    def run(
+        self, inputs: np.ndarray, *, min_score: float | None = None, max_overlap: float | None = None
+    ) -> dict[str, np.ndarray]:
         """Raw values in, final values out.
 
         Args:
             inputs: (batch, height, width, channels) uint8 or (batch, columns) float32.
+            min_score, max_overlap: of a detector, instead of the thresholds that were chosen at export.
 
         Returns:
             The outputs of the signature by name, e.g. ``probabilities`` (batch, classes) float32.
@@ -85,8 +88,12 @@ class Bundle:
         given.check(inputs)
         if self.signature.windows is not None:
             self.signature.windows.check(*inputs.shape[1:3])
+        thresholds = {"min_score": min_score, "max_overlap": max_overlap}
+        chosen = {name: np.array(value, np.float32) for name, value in thresholds.items() if value is not None}
+        if chosen and self.signature.detection is None:
+            raise ValueError(f"{self.folder} finds no boxes: leave {' and '.join(chosen)} out.")
         names = [output.name for output in self.signature.outputs]
-        return dict(zip(names, self._session.run(names, {given.name: inputs}), strict=True))
+        return dict(zip(names, self._session.run(names, {given.name: inputs, **chosen}), strict=True))
 
 
 def check_files(folder: Path, signature: Signature, *, only: Collection[str] | None = None) -> None:
