@@ -71,6 +71,10 @@ def print_diagnosis(found: Mapping[str, Any]) -> None:
         print(
             f"  Most confused on dev: {pair['true']} taken for {pair['predicted']} ({pair['count']} of the mistakes)."
         )
+    if found["boxes"]:
+        print("  Errors on dev, and the mean average precision that repairing each kind would bring:")
+        for kind, error in sorted(found["boxes"]["errors"].items(), key=lambda item: -item[1]["cost"]):
+            print(f"    {kind:14} {error['count']:>6,}  {100 * error['cost']:5.1f} points  {error['what']}")
     for line in found["repeats"]:
         print(f"  {line}")
     if found["labels"]:

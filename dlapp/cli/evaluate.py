@@ -38,14 +38,14 @@ def command(
     import_tensorflow()
     import numpy as np
 
-    from dlapp.architectures.heads import with_final_output
     from dlapp.cli.reports import tell_scores
     from dlapp.data import load
     from dlapp.data.examples import join, with_labels
     from dlapp.data.pipelines import naming_unreadable
     from dlapp.data.sources import with_data_dir
     from dlapp.errors import SourceError
-    from dlapp.training.finishing import predict, score_task
+    from dlapp.training.answering import answer_and_measure, score_answers
+    from dlapp.training.grid_loss import GridLoss
     from dlapp.training.model_folder import ModelFolder
     from dlapp.training.preparing import load_own_data
 
@@ -64,8 +64,11 @@ def command(
             seed=wanted.seed,
             channels=signature.preprocessing.channels or None,
             columns=signature.preprocessing.columns or None,
+            flawed=folder.read_recipe().detection.flawed,
+            single=signature.task == "localization",
         )
-    if found.task != signature.task:
+    kind = "detection" if signature.detection is not None else signature.task
+    if found.task != kind:
         raise SourceError(
             f"{found.source} is a {found.task}; {folder.path} was trained for {signature.task}. "
             f"Of a CSV file, &task={signature.task} says which."
@@ -80,10 +83,12 @@ def command(
         signature.inputs[0].check(examples.read(0)[np.newaxis])
     except ValueError as error:
         raise SourceError(f"{found.source} does not fit {folder.path}: {error}") from error
+    grid_loss = None
+    if signature.detection is not None:
+        grid_loss = GridLoss.of(signature.detection, len(signature.labels), folder.read_recipe().detection)
     with naming_unreadable(examples):
-        network = with_final_output(folder.load_model(), signature.target)
-        answers = predict(network, examples, signature.preprocessing)
-    scores = score_task(examples.targets, answers, signature.labels, signature.target)
+        answers, loss = answer_and_measure(folder.load_model(), examples, signature, grid_loss)
+    scores = score_answers(examples, answers, signature, loss)
     if as_json:
         print_json({"model": str(folder.path), "data": found.source, "split": split.value, **scores})
         return
@@ -91,9 +96,32 @@ def command(
     print(tell_scores(scores) + (f"  macro F1 {scores['f1_macro']:.4f}" if "f1_macro" in scores else ""))
     if "roc_auc" in scores:
         print(f"area under the ROC curve {scores['roc_auc']:.4f}, threshold {scores['threshold']}")
-    if signature.labels:
+    if signature.detection is not None:
+        _print_boxes(scores)
+    elif signature.labels:
         _print_classes(scores)
     print(f"Next: dlapp export {shlex.quote(folder.path.name)}")
+
+
+def _print_boxes(scores: dict) -> None:
+    """The classes of a detector; of many those that have the most objects."""
+    import rich
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table()
+    columns = {"ap_50": "AP@0.5", "ap_50_95": "AP@0.5:0.95", "precision": "precision", "recall": "recall", "f1": "F1"}
+    columns |= {"mean_iou": "mean IoU", "localization_error": "localization error"}
+    shown = [key for key in columns if key in scores["per_class"][0]]
+    for column in ("class", "objects", *(columns[key] for key in shown)):
+        table.add_column(column, justify="left" if column == "class" else "right")
+    rows = sorted(scores["per_class"], key=lambda row: -row["objects"])
+    for row in rows[:_SHOWN]:
+        figures = ("-" if row[key] is None else f"{row[key]:.4f}" for key in shown)
+        table.add_row(escape(row["label"]), f"{row['objects']:,}", *figures)
+    rich.print(table)
+    if len(rows) > _SHOWN:
+        print(f"... and {len(rows) - _SHOWN:,} more classes (--json has all)")
 
 
 def _print_classes(scores: dict) -> None:

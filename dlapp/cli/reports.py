@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from dlapp.data import Data
+    from dlapp.training.answering import Answers
     from dlapp.training.model_folder import ModelFolder
 
 _MISTAKES = 16
@@ -16,6 +17,12 @@ _BATCH_BYTES = 32 * 2**20
 def tell_scores(scores: Mapping[str, Any]) -> str:
     """The metrics of a split in one line."""
     told = f"loss {scores['loss']:.4f}  "
+    if "map_50" in scores:
+        found = f"mAP@0.5 {scores['map_50']:.4f}  mAP@0.5:0.95 {scores['map_50_95']:.4f}"
+        return told + f"{scores['objects']:,} objects  {found}"
+    if "mean_iou" in scores:
+        wrong = f"localization error {scores['localization_error']:.4f}"
+        return told + f"mean IoU {scores['mean_iou']:.4f}  {wrong}  accuracy {scores['accuracy']:.4f}"
     if "accuracy" in scores:
         low, high = scores["accuracy_interval"]
         return told + f"accuracy {scores['accuracy']:.4f} (95 %: {low:.4f} to {high:.4f})"
@@ -27,7 +34,7 @@ def tell_scores(scores: Mapping[str, Any]) -> str:
 def report(
     folder: "ModelFolder",
     data: "Data",
-    answers: "Mapping[str, np.ndarray]",
+    answers: "Mapping[str, Answers]",
     diagnosis: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes ``report.html`` of a finished run.
@@ -35,26 +42,40 @@ def report(
     Args:
         folder: of the run.
         data: what it was trained on.
-        answers: on every split, by its name: probabilities (n, classes) or values (n, 1).
+        answers: on every split, by its name.
         diagnosis: what ``diagnosis.json`` holds, where there is one.
     """
-    from dlapp.reporting.report import write_report
+    from dlapp.boxes import Boxes
+    from dlapp.reporting.detection_report import write_detection_report
+    from dlapp.reporting.report import Page, write_report
     from dlapp.training.callbacks import read_history
 
-    write_report(
-        folder.report,
+    page = Page(
         title=folder.path.name,
         recipe=folder.read_recipe(),
         recipe_path=str(folder.recipe),
         metrics=folder.read_metrics(),
         history=read_history(folder.history),
         labels=data.labels,
-        target=data.target,
-        test=(data.test.targets, answers["test"]),
-        mistakes=_mistakes(folder, data, answers["test"]),
         augmented=_augmented(folder, data),
         diagnosis=diagnosis,
     )
+    detection, found = folder.read_signature().detection, answers["test"]
+    if isinstance(found, Boxes):
+        assert detection is not None
+        assert data.test.boxes is not None
+        write_detection_report(
+            folder.report,
+            page,
+            wanted=data.test.boxes,
+            found=found,
+            detection=detection,
+            read=data.test.read,
+            name=lambda index: data.test.name(index, "test"),
+        )
+        return
+    mistakes = _mistakes(folder, data, found)
+    write_report(folder.report, page, target=data.target, test=(data.test.targets, found), mistakes=mistakes)
 
 
 def _augmented(folder: "ModelFolder", data: "Data") -> list:

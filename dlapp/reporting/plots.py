@@ -46,7 +46,7 @@ def curves(history: Sequence[dict[str, float]], metric: str) -> str:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         figure.axes[0].set_ylim(bottom=0)
         figure.axes[1].legend(frameon=False)
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> str:
@@ -64,7 +64,7 @@ def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> str:
             for (row, column), count in np.ndenumerate(counts):
                 color = "white" if shares[row, column] > 0.5 else "#1c2330" if count else "#c4c8cf"
                 axes.text(column, row, f"{count}", ha="center", va="center", color=color, fontsize=8)
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def scatter(targets: np.ndarray, values: np.ndarray, name: str) -> str:
@@ -76,7 +76,7 @@ def scatter(targets: np.ndarray, values: np.ndarray, name: str) -> str:
         axes.plot(ends, ends, color=BEST, linestyle=":")
         axes.scatter(targets, values, s=14, alpha=0.6, color=TRAIN, edgecolors="none", rasterized=len(values) > 2000)
         axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}", aspect="equal")
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def errors(found: Mapping[str, Mapping[str, float]], bayes_error: float, *, percent: bool) -> str:
@@ -99,7 +99,7 @@ def errors(found: Mapping[str, Mapping[str, float]], bayes_error: float, *, perc
         axes.set_yticks([-row for row in range(len(found))], [name.replace("_", "-") for name in found])
         axes.set(xlabel="error in %" if percent else "mean absolute error", ylim=(-len(found) + 0.4, 0.6))
         figure.legend(frameon=False, loc="outside upper right")
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def learning_curve(curve: Mapping[str, Any], *, percent: bool) -> str:
@@ -132,7 +132,7 @@ def learning_curve(curve: Mapping[str, Any], *, percent: bool) -> str:
         axes.set_xticks([*sizes, 2 * sizes[-1]] if further else sizes)
         axes.set_ylim(bottom=0)
         axes.legend(frameon=False)
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def write_rate_test(path: Path, rates: Sequence[float], losses: Sequence[float], suggestion: float) -> None:
@@ -179,7 +179,8 @@ def _label_classes(axes: Axes, labels: Sequence[str]) -> None:
     axes.set_yticks(range(len(labels)), short, parse_math=False)
 
 
-def _svg(figure: matplotlib.figure.Figure) -> str:
+def as_svg(figure: matplotlib.figure.Figure) -> str:
+    """A figure as text that stands inside a page."""
     text = io.StringIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # the reader's browser has the letters, not matplotlib

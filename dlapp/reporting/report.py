@@ -62,36 +62,39 @@ def _data_uri(picture: np.ndarray) -> str:
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def write_report(
-    path: Path,
-    *,
-    title: str,
-    recipe: Recipe,
-    recipe_path: str,
-    metrics: Mapping[str, Any],
-    history: Sequence[dict[str, float]],
-    labels: Sequence[str],
-    target: str,
-    test: tuple[np.ndarray, np.ndarray],
-    mistakes: Sequence[Mistake],
-    augmented: Sequence[Sequence[tuple[np.ndarray, str]]] = (),
-    diagnosis: Mapping[str, Any] | None = None,
-) -> None:
-    """Writes the report of a classifier or a regression.
+@dataclasses.dataclass(frozen=True)
+class Page:
+    """What every report tells.
 
-    Args:
-        path: of the page.
+    Attributes:
         title: the name of the model.
         recipe: resolved.
         recipe_path: where it stands, for the command that repeats the run.
         metrics: what ``metrics.json`` holds.
         history: the rows of ``history.csv``.
         labels: the classes; none for a regression.
-        target: the name of what a regression predicts.
-        test: the targets of test, (n,), and what the network answers, (n, outputs).
-        mistakes: the worst on test, worst first.
         augmented: rows of training pictures with their labels, first as they are; none where nothing is augmented.
         diagnosis: what ``diagnosis.json`` holds; without, the section is left out.
+    """
+
+    title: str
+    recipe: Recipe
+    recipe_path: str
+    metrics: Mapping[str, Any]
+    history: Sequence[dict[str, float]]
+    labels: Sequence[str]
+    augmented: Sequence[Sequence[tuple[np.ndarray, str]]] = ()
+    diagnosis: Mapping[str, Any] | None = None
+
+
+def write_page(path: Path, template: str, page: Page, **context: Any) -> None:
+    """Writes a page from a template that extends ``page.html.jinja``.
+
+    Args:
+        path: of the page.
+        template: its name.
+        page: what every report tells.
+        context: what the template tells beside that.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("dlapp.reporting", "."),
@@ -100,34 +103,58 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    classes = metrics["task"] == "classification"
-    many = classes and "confusion_matrix" not in metrics["test"]
-    page = environment.get_template("report.html.jinja").render(
-        title=title,
-        recipe=recipe,
-        recipe_text=recipe.to_toml(),
-        recipe_path=shlex.quote(recipe_path),
-        metrics=metrics,
+    diagnosis, history = page.diagnosis, page.history
+    shares = page.metrics["task"] != "regression"
+    text = environment.get_template(template).render(
+        title=page.title,
+        recipe=page.recipe,
+        recipe_text=page.recipe.to_toml(),
+        recipe_path=shlex.quote(page.recipe_path),
+        metrics=page.metrics,
         splits=("train", "dev", "test"),
-        history=history,
         best=min(history, key=lambda row: row["dev_loss"]),
         seconds=sum(row["seconds"] for row in history),
-        labels=labels,
+        labels=page.labels,
+        augmented=[[(_data_uri(shrink(picture, _SHOWN)), label) for picture, label in row] for row in page.augmented],
+        diagnosis=diagnosis,
+        diagnosis_plots=_plot_diagnosis(diagnosis, percent=shares) if diagnosis else {},
+        version=dlapp.__version__,
+        **context,
+    )
+    write_text(path, text)
+
+
+def write_report(
+    path: Path, page: Page, *, target: str, test: tuple[np.ndarray, np.ndarray], mistakes: Sequence[Mistake]
+) -> None:
+    """Writes the report of a classifier or a regression.
+
+    Args:
+        path: of the page.
+        page: what every report tells.
+        target: the name of what a regression predicts.
+        test: the targets of test, (n,), and what the network answers, (n, outputs).
+        mistakes: the worst on test, worst first.
+    """
+    scores, labels = page.metrics["test"], page.labels
+    classes = page.metrics["task"] == "classification"
+    many = classes and "confusion_matrix" not in scores
+    write_page(
+        path,
+        "report.html.jinja",
+        page,
         target=target,
         mistakes=mistakes,
-        wrong=round((1 - metrics["test"]["accuracy"]) * metrics["test"]["examples"]) if classes else None,
-        curves=plots.curves(history, "accuracy" if classes else "r2"),
-        confusion=plots.confusion(metrics["test"]["confusion_matrix"], labels) if classes and not many else None,
+        wrong=round((1 - scores["accuracy"]) * scores["examples"]) if classes else None,
+        curves=plots.curves(page.history, "accuracy" if classes else "r2"),
+        confusion=plots.confusion(scores["confusion_matrix"], labels) if classes and not many else None,
         many=many,
-        rows=worst_classes(metrics["test"]["per_class"])[:_ROWS] if many else metrics["test"].get("per_class"),
-        confused=metrics["test"]["confused"][:_ROWS] if many else None,
+        rows=worst_classes(scores["per_class"])[:_ROWS] if many else scores.get("per_class"),
+        confused=scores["confused"][:_ROWS] if many else None,
         scatter=None if classes else plots.scatter(test[0], test[1][:, 0], target),
-        augmented=[[(_data_uri(shrink(picture, _SHOWN)), label) for picture, label in row] for row in augmented],
-        diagnosis=diagnosis,
-        diagnosis_plots=_plot_diagnosis(diagnosis, percent=classes) if diagnosis else {},
-        version=dlapp.__version__,
+        kinds=None,
+        errors_are="shares of wrong answers" if classes else "mean absolute errors in the target's unit",
     )
-    write_text(path, page)
 
 
 def _plot_diagnosis(diagnosis: Mapping[str, Any], *, percent: bool) -> dict[str, str]:

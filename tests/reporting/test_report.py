@@ -13,6 +13,7 @@ from PIL import Image
 
 from dlapp.evaluation import score, score_regression
 from dlapp.recipe import Recipe
+from dlapp.reporting import report
 from dlapp.reporting.report import Mistake, write_report
 
 VOID = {"meta", "img", "br", "link", "input", "hr", "base", "source", "embed", "area", "col", "track", "wbr"}
@@ -79,19 +80,16 @@ def write(
         {"epoch": k, "seconds": 1.0} | dict(zip(names, random.random(5).tolist(), strict=True))
         for k in range(1, epochs + 1)
     ]
-    write_report(
-        path,
+    told = report.Page(
         title=recipe.pop("title", "a run"),
         recipe=Recipe.from_values({"architecture": "lenet5", "data": "digits"} | recipe),
         recipe_path=recipe_path,
         metrics=metrics,
         history=history,
         labels=labels,
-        target="target",
-        test=(targets, probabilities),
-        mistakes=mistakes,
         diagnosis=diagnosis,
     )
+    write_report(path, told, target="target", test=(targets, probabilities), mistakes=mistakes)
     return path.read_text(encoding="utf-8")
 
 
@@ -282,14 +280,17 @@ def test_a_regression_is_drawn_against_the_truth(tmp_path):
         {"epoch": k, "seconds": 1.0, "train_loss": 1.0, "train_r2": 0.0, "dev_loss": 1.0 / k, "dev_r2": 0.1}
         for k in (1, 2)
     ]
-    write_report(
-        tmp_path / "report.html",
+    told = report.Page(
         title="prices",
         recipe=Recipe.from_values({"architecture": "linear_unit", "data": "diabetes"}),
         recipe_path="models/a/recipe.toml",
         metrics=metrics | dict.fromkeys(("train", "dev", "test"), scores) | {"own_splits": []},
         history=history,
         labels=(),
+    )
+    write_report(
+        tmp_path / "report.html",
+        told,
         target="price",
         test=(targets, values[:, np.newaxis]),
         mistakes=[Mistake("test example 3", None, "200", "150")],
