@@ -4,6 +4,7 @@ import colorsys
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from dlapp import pictures
@@ -56,7 +57,7 @@ def enlarge(picture: np.ndarray, *, side: int | None = None) -> tuple[Image.Imag
 
 def draw_boxes(
     picture: np.ndarray,
-    corners: np.ndarray,
+    corners: npt.ArrayLike,
     texts: Sequence[str],
     classes: Sequence[int],
     *,

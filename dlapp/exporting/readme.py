@@ -1,5 +1,6 @@
 """The README of a bundle: ten lines of code for each runtime."""
 
+import json
 from collections.abc import Sequence
 
 from dlapp.signature import Signature
@@ -9,28 +10,49 @@ image = np.asarray(Image.open("picture.png").convert("{mode}")){axes}"""
 _BEST = """\
 best = probabilities[0].argmax()
 print(labels[best], probabilities[0, best])"""
+_OBJECTS = """\
+for number in range(count[0]):
+    print(labels[classes[0, number]], scores[0, number], boxes[0, number])  # y1, x1, y2, x2"""
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 def render(signature: Signature, name: str, formats: Sequence[str]) -> str:
     """The text of ``README.md``, for the formats that the bundle has."""
-    (given,), (output,) = signature.inputs, signature.outputs
-    words = {"read": _read(signature), "imports": _imports(signature), "input": given.name, "output": output.name}
+    (given,) = signature.inputs
+    words = {"read": _read(signature), "imports": _imports(signature), "input": given.name}
     parts = [_head(signature, name)]
     if "onnx" in formats:
         labels = 'labels = json.loads(session.get_modelmeta().custom_metadata_map["labels"])\n'
-        parts.append(_ONNX.format(**words, **_answer(signature, labels)))
+        names, quoted = _outputs(signature)
+        more = _MORE.get(signature.task, "")
+        parts.append(_ONNX.format(**words, outputs=names, quoted=quoted, more=more, **_answer(signature, labels)))
     if "savedmodel" in formats:
         labels = 'labels = json.loads(Path("saved_model/1/assets/signature.json").read_text("utf-8"))["labels"]\n'
-        parts.append(_SAVED_MODEL.format(**words, **_answer(signature, labels)))
+        call = f'model.signatures["serving_default"]({given.name}=tf.constant({given.name}))'
+        parts.append(_SAVED_MODEL.format(**words, run=_call(signature, call), **_answer(signature, labels)))
     return "\n".join(parts)
+
+
+def _outputs(signature: Signature) -> tuple[str, str]:
+    """The names that outputs are unpacked to, and the list of them as code."""
+    names = [output.name for output in signature.outputs]
+    return f"({names[0]},)" if len(names) == 1 else ", ".join(names), json.dumps(names)
+
+
+def _call(signature: Signature, call: str) -> str:
+    """Code that assigns what the SavedModel gives to the names of the outputs."""
+    if len(signature.outputs) == 1:
+        name = signature.outputs[0].name
+        return f'{name} = {call}["{name}"].numpy()'
+    names, quoted = _outputs(signature)
+    return f"outputs = {call}\n{names} = (outputs[name].numpy() for name in {quoted})"
 
 
 def _answer(signature: Signature, labels: str) -> dict[str, str]:
     """How labels are read, and how the first answer is printed."""
     if signature.task == "regression":
         return {"labels": "", "show": "print(value[0, 0])"}
-    return {"labels": labels, "show": _BEST}
+    return {"labels": labels, "show": _BEST if signature.detection is None else _OBJECTS}
 
 
 def _head(signature: Signature, name: str) -> str:
@@ -51,7 +73,19 @@ def _head(signature: Signature, name: str) -> str:
         if signature.target
         else "",
         columns=_columns(signature),
+        objects=_objects(signature),
     )
+
+
+def _objects(signature: Signature) -> str:
+    """What the rows of ``boxes`` are."""
+    detection = signature.detection
+    if detection is None:
+        return ""
+    text = _BOXES.format(detection=detection)
+    if signature.task == "detection":
+        text += _OVERLAPS.format(detection=detection)
+    return text + ".\n"
 
 
 def _columns(signature: Signature) -> str:
@@ -94,8 +128,16 @@ graph. `signature.json` says the same to programs, and holds the hashes of the f
 {rows}
 
 {answer}
-{columns}`dlapp verify {name}` replays `samples.npz` in every runtime; `parity.json` is what it measured last.
+{columns}{objects}`dlapp verify {name}` replays `samples.npz` in every runtime; `parity.json` is what it measured last.
 """
+
+_BOXES = """\
+Of each picture the first `count` rows are objects, surest first; their boxes are y1, x1, y2, x2 in
+pixels of the picture that was given. Objects below a score of {detection.min_score:g} are left out"""
+
+_OVERLAPS = """; of two objects
+of a class whose boxes overlap by more than {detection.max_overlap:g} (intersection over union), the
+less sure one is too"""
 
 _ONNX = """\
 ## ONNX Runtime, Python
@@ -107,10 +149,23 @@ import onnxruntime
 {imports}
 session = onnxruntime.InferenceSession("model.onnx")
 {labels}{read}
-({output},) = session.run(["{output}"], {{"{input}": {input}}})
+{outputs} = session.run({quoted}, {{"{input}": {input}}})
 {show}
 ```
-"""
+{more}"""
+
+_MORE = {
+    "detection": """\
+
+Other thresholds are inputs that may be left out: beside `"image": image` stand
+`"min_score": np.array(0.5, "float32")` and `"max_overlap": np.array(0.3, "float32")`.
+""",
+    "localization": """\
+
+Another threshold is an input that may be left out: beside `"image": image` stands
+`"min_score": np.array(0.5, "float32")`.
+""",
+}
 
 _SAVED_MODEL = """\
 ## SavedModel, TensorFlow without Keras
@@ -123,7 +178,7 @@ import tensorflow as tf
 {imports}
 {labels}model = tf.saved_model.load("saved_model/1")
 {read}
-{output} = model.signatures["serving_default"]({input}=tf.constant({input}))["{output}"].numpy()
+{run}
 {show}
 ```
 

@@ -36,8 +36,15 @@ class Prediction:
     note: str = ""
 
 
-class _Input(NamedTuple):
-    """One raw input, or why there is none."""
+class Input(NamedTuple):
+    """One raw input, or why there is none.
+
+    Attributes:
+        name: the file, or the file and the line or row.
+        value: what the network takes, without the batch; None where it cannot be read.
+        error: why it cannot.
+        note: as a :class:`Prediction` has it.
+    """
 
     name: str
     value: np.ndarray | None
@@ -79,30 +86,40 @@ def predict(bundle: Bundle, files: Iterable[Path], *, top: int = 1) -> Iterator[
     """
     if bundle.signature.windows is not None:
         raise DlappError(f"{bundle.folder} slides over pictures and gives a map: use dlapp.inference.sliding.slide().")
+    if bundle.signature.detection is not None:
+        raise DlappError(f"{bundle.folder} finds objects and gives boxes: use dlapp.inference.detecting.detect().")
     if bundle.signature.task not in ("classification", "regression"):
         raise DlappError(f"{bundle.folder} does {bundle.signature.task}, which this dlapp cannot print.")
-    read = _read_pictures if bundle.signature.preprocessing.size is not None else _read_rows
-    waiting: list[_Input] = []
-    values: list[np.ndarray] = []
-    for found in read(bundle, files):
-        value = found.value
-        if values and (value is None or value.shape != values[0].shape or _is_full(values)):
-            yield from _answer(bundle, waiting, values, top)
-            waiting, values = [], []
-        if value is None:
-            yield Prediction(found.name, error=found.error)
-        else:
-            waiting.append(found)
-            values.append(value)
-    if values:
-        yield from _answer(bundle, waiting, values, top)
+    read = read_pictures if bundle.signature.preprocessing.size is not None else _read_rows
+    for batch in in_batches(read(bundle, files)):
+        values = [given.value for given in batch if given.value is not None]
+        if values:
+            yield from _answer(bundle, batch, values, top)
+        else:  # such an input stands alone
+            yield Prediction(batch[0].name, error=batch[0].error)
 
 
-def _is_full(values: Sequence[np.ndarray]) -> bool:
-    return len(values) == _BATCH or (len(values) + 1) * values[0].nbytes > _BATCH_BYTES
+def in_batches(inputs: Iterable[Input]) -> Iterator[list[Input]]:
+    """Inputs of one shape that follow each other, as many as go through a network together; one without a value
+    stands alone."""
+    batch: list[Input] = []
+    for given in inputs:
+        if batch and not _goes_with(given, batch):
+            yield batch
+            batch = []
+        batch.append(given)
+    if batch:
+        yield batch
 
 
-def _answer(bundle: Bundle, inputs: Sequence[_Input], values: Sequence[np.ndarray], top: int) -> Iterator[Prediction]:
+def _goes_with(given: Input, batch: Sequence[Input]) -> bool:
+    first, value = batch[0].value, given.value
+    if first is None or value is None or value.shape != first.shape:
+        return False
+    return len(batch) < _BATCH and (len(batch) + 1) * first.nbytes <= _BATCH_BYTES
+
+
+def _answer(bundle: Bundle, inputs: Sequence[Input], values: Sequence[np.ndarray], top: int) -> Iterator[Prediction]:
     outputs = bundle.run(np.stack(values))
     if bundle.signature.task == "regression":
         for given, value in zip(inputs, outputs["value"][:, 0].tolist(), strict=True):
@@ -114,29 +131,30 @@ def _answer(bundle: Bundle, inputs: Sequence[_Input], values: Sequence[np.ndarra
         yield Prediction(given.name, answer, note=given.note)
 
 
-def _read_pictures(bundle: Bundle, files: Iterable[Path]) -> Iterator[_Input]:
+def read_pictures(bundle: Bundle, files: Iterable[Path]) -> Iterator[Input]:
+    """Each picture with as many channels as the bundle takes, or the reason why it cannot be read."""
     for file in files:
         try:
-            yield _Input(str(file), pictures.read(file, bundle.signature.preprocessing.channels))
+            yield Input(str(file), pictures.read(file, bundle.signature.preprocessing.channels))
         except UnreadablePicture as error:
-            yield _Input(str(file), None, str(error))
+            yield Input(str(file), None, str(error))
 
 
-def _read_rows(bundle: Bundle, files: Iterable[Path]) -> Iterator[_Input]:
+def _read_rows(bundle: Bundle, files: Iterable[Path]) -> Iterator[Input]:
     for file in files:
         yield from (_read_array if file.suffix.lower() == ".npy" else _read_table)(bundle, file)
 
 
-def _read_array(bundle: Bundle, file: Path) -> Iterator[_Input]:
+def _read_array(bundle: Bundle, file: Path) -> Iterator[Input]:
     columns = len(bundle.signature.preprocessing.mean)
     try:
         rows = np.lib.format.open_memmap(file, mode="r")
     except (OSError, ValueError, EOFError, SyntaxError) as error:
-        yield _Input(str(file), None, f"{file} cannot be read as a NumPy file (.npy): {error}.")
+        yield Input(str(file), None, f"{file} cannot be read as a NumPy file (.npy): {error}.")
         return
     if rows.ndim != 2 or rows.shape[1] != columns or rows.dtype.kind not in "fiub":
         wanted = f"{file} must hold one array of (rows, {columns} columns)"
-        yield _Input(str(file), None, f"{wanted}; it holds {rows.dtype} of {rows.shape}.")
+        yield Input(str(file), None, f"{wanted}; it holds {rows.dtype} of {rows.shape}.")
         return
     with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and told so
         values = rows.astype(np.float32)
@@ -145,10 +163,10 @@ def _read_array(bundle: Bundle, file: Path) -> Iterator[_Input]:
         usable = bool((np.isfinite(row) | (np.isnan(row) & may_miss)).all())
         wrong = "infinity" if may_miss else "NaN or infinity"
         error = "" if usable else f"row {number} of {file} holds {wrong}."
-        yield _Input(f"{file}:{number}", row if usable else None, error)
+        yield Input(f"{file}:{number}", row if usable else None, error)
 
 
-def _read_table(bundle: Bundle, file: Path) -> Iterator[_Input]:
+def _read_table(bundle: Bundle, file: Path) -> Iterator[Input]:
     from dlapp import tables  # a bundle of pictures does without
 
     preprocessing = bundle.signature.preprocessing
@@ -162,15 +180,15 @@ def _read_table(bundle: Bundle, file: Path) -> Iterator[_Input]:
         columns = preprocessing.columns or tuple(Column(name) for name in table.names)
         values, wrong = tables.encode(table, columns)
     except SourceError as error:
-        yield _Input(str(file), None, str(error))
+        yield Input(str(file), None, str(error))
         return
     if not len(table):
-        yield _Input(str(file), None, f"{file} has a header and no rows.")
+        yield Input(str(file), None, f"{file} has a header and no rows.")
     for number, row in enumerate(values):
         name, error = f"{file}:{table.lines[number]}", wrong.get(number, "")
         if not error and not preprocessing.columns and np.isnan(row).any():
             error = f"line {table.lines[number]} of {file}: a cell is missing, which this bundle does not take."
-        yield _Input(name, None if error else row, error, _tell_unknown(row, preprocessing.columns))
+        yield Input(name, None if error else row, error, _tell_unknown(row, preprocessing.columns))
 
 
 def _tell_unknown(row: np.ndarray, columns: Sequence[Column]) -> str:
