@@ -13,6 +13,9 @@ print(labels[best], probabilities[0, best])"""
 _OBJECTS = """\
 for number in range(count[0]):
     print(labels[classes[0, number]], scores[0, number], boxes[0, number])  # y1, x1, y2, x2"""
+_QUIET = """\
+onnxruntime.set_default_logger_severity(3)  # else it warns of inputs that have defaults
+"""
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
@@ -25,7 +28,10 @@ def render(signature: Signature, name: str, formats: Sequence[str]) -> str:
         labels = 'labels = json.loads(session.get_modelmeta().custom_metadata_map["labels"])\n'
         names, quoted = _outputs(signature)
         more = _MORE.get(signature.task, "")
-        parts.append(_ONNX.format(**words, outputs=names, quoted=quoted, more=more, **_answer(signature, labels)))
+        quiet = "" if signature.detection is None else _QUIET
+        parts.append(
+            _ONNX.format(**words, quiet=quiet, outputs=names, quoted=quoted, more=more, **_answer(signature, labels))
+        )
     if "savedmodel" in formats:
         labels = 'labels = json.loads(Path("saved_model/1/assets/signature.json").read_text("utf-8"))["labels"]\n'
         call = f'model.signatures["serving_default"]({given.name}=tf.constant({given.name}))'
@@ -147,7 +153,7 @@ import json
 import numpy as np
 import onnxruntime
 {imports}
-session = onnxruntime.InferenceSession("model.onnx")
+{quiet}session = onnxruntime.InferenceSession("model.onnx")
 {labels}{read}
 {outputs} = session.run({quoted}, {{"{input}": {input}}})
 {show}

@@ -3,6 +3,7 @@
 import importlib.util
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -14,7 +15,7 @@ from dlapp.exporting.graph import serving_function, with_onnx_operators
 from dlapp.signature import Preprocessing
 from tests.benchmarks.timing import interleave, tell
 
-_THREADS = 2  # ONNX Runtime's own choice can be twice as slow on a busy machine
+THREADS = 2  # ONNX Runtime's own choice can be twice as slow on a busy machine
 _SIZE, _CLASSES, _TURNS = (224, 224), 1000, 40
 NETWORKS = ("resnet50", "inception_v1")
 
@@ -28,8 +29,8 @@ def run(folder: Path) -> None:
     scaled = np.ascontiguousarray(picture.transpose(0, 3, 1, 2), np.float32) / 255
     for name in NETWORKS:
         _write_ours(name, folder / f"{name}.onnx")
-        _write_torch(name, folder / f"{name}-torch.onnx")
-        ours, theirs = _session(folder / f"{name}.onnx"), _session(folder / f"{name}-torch.onnx")
+        write_torch(name, _SIZE, folder / f"{name}-torch.onnx", _CLASSES)
+        ours, theirs = open_session(folder / f"{name}.onnx"), open_session(folder / f"{name}-torch.onnx")
         best = interleave(
             {
                 "ours": lambda session=ours: session.run(None, {"image": picture}),
@@ -37,13 +38,14 @@ def run(folder: Path) -> None:
             },
             turns=_TURNS,
         )
-        what = f"{name}, batch 1, {_THREADS} threads ({best['ours'] * 1000:.1f} ms): torch.onnx / ours"
+        what = f"{name}, batch 1, {THREADS} threads ({best['ours'] * 1000:.1f} ms): torch.onnx / ours"
         tell(what, best["torch"] / best["ours"], "at least 1.0")
 
 
-def _session(path: Path) -> onnxruntime.InferenceSession:
+def open_session(path: Path) -> onnxruntime.InferenceSession:
+    """A file in ONNX Runtime as every comparison has it."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = _THREADS
+    options.intra_op_num_threads = THREADS
     options.inter_op_num_threads = 1
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
@@ -56,20 +58,21 @@ def _write_ours(name: str, path: Path) -> None:
     onnx_file.write(serving_function(network, signature), signature, path)
 
 
-def _write_torch(name: str, path: Path) -> None:
+def write_torch(name: str, size: tuple[int, int], path: Path, classes: int, **options: Any) -> None:
+    """Writes the ONNX file of one of ``torch_networks`` for pictures of ``size``."""
     import torch
 
     from tests.benchmarks import torch_networks
 
-    network = getattr(torch_networks, name)(_CLASSES).eval()
+    network = getattr(torch_networks, name)(classes, **options).eval()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter that needs no further package is called old
         torch.onnx.export(
             network,
-            (torch.zeros(1, 3, *_SIZE),),
+            (torch.zeros(1, 3, *size),),
             str(path),
             input_names=["image"],
-            output_names=["probabilities"],
-            dynamic_axes={"image": {0: "batch"}, "probabilities": {0: "batch"}},
+            output_names=["outputs"],
+            dynamic_axes={"image": {0: "batch"}, "outputs": {0: "batch"}},
             dynamo=False,
         )

@@ -9,7 +9,7 @@ from PIL import Image
 from dlapp.data import load
 from dlapp.data.measuring import measure
 from dlapp.data.pipelines import Pipeline
-from tests.benchmarks.timing import interleave, tell
+from tests.benchmarks.timing import drain, interleave, tell
 
 
 def run(folder: Path) -> None:
@@ -35,17 +35,12 @@ def run(folder: Path) -> None:
             pipelines[size] = Pipeline(data.train, preprocessing, cache_bytes=0).batches(32, shuffle_seed=0)
         best = interleave(
             {
-                "alone": lambda d=alone: _drain(d),
-                own: lambda d=pipelines[own]: _drain(d),
-                other: lambda d=pipelines[other]: _drain(d),
+                "alone": lambda d=alone: drain(d),
+                own: lambda d=pipelines[own]: drain(d),
+                other: lambda d=pipelines[other]: drain(d),
             },
             turns=5,
         )
         for size in (own, other):
             what = f"{name} of {own} read into {size}, pictures a second / decoding alone"
             tell(what, best["alone"] / best[size], "at least 0.9")
-
-
-def _drain(dataset: tf.data.Dataset) -> None:
-    for _ in dataset:
-        pass

@@ -1,7 +1,7 @@
 """Best of several turns."""
 
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 
 import keras
 
@@ -28,6 +28,12 @@ def interleave(candidates: Mapping[Hashable, Callable[[], object]], *, turns: in
             candidate()
             best[name] = min(best[name], time.perf_counter() - started)
     return best
+
+
+def drain(dataset: Iterable[object]) -> None:
+    """Reads all of a pipeline."""
+    for _ in dataset:
+        pass
 
 
 def tell(what: str, ratio: float, limit: str) -> None:

@@ -110,3 +110,23 @@ def inception_v1(classes: int = 1000) -> nn.Module:
     ]
     layers += [nn.MaxPool2d(3, 2, 1) if row is None else _Inception(*row) for row in _MODULES]
     return nn.Sequential(*layers, _Mean(), nn.Linear(1024, classes), nn.Softmax(1))
+
+
+_BACKBONES = {  # filters of the convolutions between poolings: 3 x 3 and 1 x 1 in turn
+    "small": ((16,), (32,), (64,), (128,), (256,)),
+    "darknet19": ((32,), (64,), (128, 64, 128), (256, 128, 256), (512, 256, 512, 256, 512), (1024, 512) * 2 + (1024,)),
+}
+
+
+def yolo_grid(classes: int = 20, *, boxes: int = 5, backbone: str = "small") -> nn.Module:
+    """What the network says of each cell, without boxes made of it."""
+    layers: list[nn.Module] = []
+    before = 3
+    for stage, filters in enumerate(_BACKBONES[backbone]):
+        if stage:
+            layers.append(nn.MaxPool2d(2))
+        for number, after in enumerate(filters):
+            layers += [_conv_norm(before, after, 1 if number % 2 else 3), nn.LeakyReLU(0.1)]
+            before = after
+    layers += [_conv_norm(before, before, 3), nn.LeakyReLU(0.1), nn.Conv2d(before, boxes * (5 + classes), 1)]
+    return nn.Sequential(*layers)
