@@ -47,6 +47,7 @@ def open_session(path: Path) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = THREADS
     options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # inputs with defaults are no mistake
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 

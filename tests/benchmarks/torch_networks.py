@@ -113,7 +113,7 @@ def inception_v1(classes: int = 1000) -> nn.Module:
 
 
 _BACKBONES = {  # filters of the convolutions between poolings: 3 x 3 and 1 x 1 in turn
-    "small": ((16,), (32,), (64,), (128,), (256,)),
+    "small": ((16,), (32,), (64,), (128,), (256,), (256,)),  # for pictures of 256 x 256
     "darknet19": ((32,), (64,), (128, 64, 128), (256, 128, 256), (512, 256, 512, 256, 512), (1024, 512) * 2 + (1024,)),
 }
 
