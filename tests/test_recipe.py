@@ -20,6 +20,7 @@ FULL = {
     "preprocessing": {
         "size": [28, 32],
         "channels": 1,
+        "resize": "letterbox",
         "antialias": True,
         "scale": "unit",
         "augment": {"flip": "both", "crop": 4, **dict.fromkeys(AUGMENT, 0.1)},
@@ -45,6 +46,18 @@ FULL = {
         "early_stopping": 0,
         "mixed_precision": True,
         "seed": 1,
+    },
+    "detection": {
+        "anchors": [[0.1, 0.2], [0.5, 0.4]],
+        "box_loss": "sqrt",
+        "object_weight": 2.0,
+        "no_object_weight": 0.1,
+        "box_weight": 1.0,
+        "class_weight": 0.5,
+        "min_score": 0.6,
+        "max_overlap": 0.4,
+        "most": 20,
+        "flawed": "skip",
     },
     "export": {"formats": ["onnx"]},
     "tune": {
@@ -77,6 +90,7 @@ def test_the_defaults_are_the_documented_ones():
         "preprocessing": {
             "size": None,
             "channels": None,
+            "resize": "stretch",
             "antialias": None,
             "scale": "standardize",
             "augment": {"flip": None, "crop": 0, **dict.fromkeys(AUGMENT, 0.0)},
@@ -103,6 +117,18 @@ def test_the_defaults_are_the_documented_ones():
             "early_stopping": 10,
             "mixed_precision": False,
             "seed": 0,
+        },
+        "detection": {
+            "anchors": None,
+            "box_loss": "ciou",
+            "object_weight": 1.0,
+            "no_object_weight": 0.5,
+            "box_weight": 5.0,
+            "class_weight": 1.0,
+            "min_score": 0.3,
+            "max_overlap": 0.5,
+            "most": 100,
+            "flawed": "refuse",
         },
         "export": {"formats": ["savedmodel", "onnx"]},
         "tune": {"space": {}, "seed": 0},
@@ -214,7 +240,7 @@ def test_full_sets_every_key_to_something_else():
     assert default["transfer"] is None
     default["transfer"] = Transfer(model="another").model_dump()
     others = [{**other, "transfer": other["transfer"] or default["transfer"]} for other in others]
-    for table in ("preprocessing", "split", "transfer", "training", "export", "tune"):
+    for table in ("preprocessing", "split", "transfer", "training", "detection", "export", "tune"):
         assert not {key for key in default[table] if all(default[table][key] == other[table][key] for other in others)}
 
 

@@ -87,8 +87,8 @@ def _without(key):
 
 DAMAGES = {
     "newer format": (
-        lambda fields: fields.update(format=3),
-        r"has format 3; this dlapp reads up to 2\. Install a newer",
+        lambda fields: fields.update(format=4),
+        r"has format 4; this dlapp reads up to 3\. Install a newer",
     ),
     "format is text": (lambda fields: fields.update(format="1"), "is not a signature"),
     "no labels": (_without("labels"), r"is not a signature \(KeyError\('labels'\)\)\. Export the model again\."),

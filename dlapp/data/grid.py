@@ -54,11 +54,14 @@ def encode(corners: Any, classes: Any, *, size: tuple[int, int], detection: Dete
     boxes = detection.boxes
     batch = tf.shape(corners)[0]
     present = classes >= 0
-    corners = corners[present] / np.array([*size, *size], np.float32)  # (objects, 4), fractions
+    corners = corners[present]  # (objects, 4)
     number = tf.cast(tf.where(present)[:, 0], tf.int32)  # of the picture
     classes = classes[present]
-    extent = corners[:, 2:] - corners[:, :2]
-    centre = (corners[:, :2] + corners[:, 2:]) / 2 * np.array([rows, columns], np.float32)
+    extent = (corners[:, 2:] - corners[:, :2]) / np.array(size, np.float32)
+    # in cells; divided last, so that a pixel on the edge of two cells belongs to the second
+    centre = (
+        (corners[:, :2] + corners[:, 2:]) * np.array([rows / 2, columns / 2], np.float32) / np.array(size, np.float32)
+    )
     cell = tf.clip_by_value(tf.cast(tf.floor(centre), tf.int32), 0, [rows - 1, columns - 1])
     first = ((number * rows + cell[:, 0]) * columns + cell[:, 1]) * boxes
     slots = _choose(first, _by_similarity(extent, detection), batch * (rows * columns * boxes))

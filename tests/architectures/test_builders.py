@@ -140,7 +140,7 @@ def darknet(channels, classes):
     return sum(size**2 * before * after + 4 * after for (before, after), size in pairs) + (1024 + 1) * classes
 
 
-TOYS |= {"darknet19": ((32, 16, 2), 3, (3,), darknet(2, 3))}
+TOYS |= {"darknet19": ((32, 64, 2), 3, (3,), darknet(2, 3))}
 DETECTORS = [name for name, entry in ARCHITECTURES.items() if entry.task is not None]  # test_detectors.py
 RESNETS = [name for name in TOYS | DEEPER if name.startswith("resnet")]
 # learning rate and steps in which Adam learns a batch by heart

@@ -13,23 +13,28 @@ from dlapp.architectures.transfer import frozen_layers, take_backbone
 SHAPE = (32, 48, 3)
 
 
-def small(channels):
-    """Kernels of five 3 x 3 convolutions without biases, gamma and beta of each normalization with two averages."""
-    filters = [channels, 16, 32, 64, 128, 256]
+def small(channels, poolings):
+    """Kernels of 3 x 3 convolutions without biases, gamma and beta of each normalization with two averages."""
+    filters = [channels, 16, 32, 64, 128, 256][: poolings + 2]
     return sum(9 * before * after + 4 * after for before, after in itertools.pairwise(filters))
 
 
 CASES = {
-    # four poolings: 32 x 48 -> 2 x 3; 1,536 values to 256 units to 5 + 2
-    "localizer": ("localizer", {"classes": 2}, (7,), small(3) + (6 * 256 + 1) * 256 + (256 + 1) * 7),
-    # 3 x 3 convolution to as many filters, 1 x 1 to 4 boxes of 5 + 2
+    # at most 8 positions a side: three poolings, 32 x 48 -> 4 x 6; 3,072 values to 256 units to 5 + 2
+    "localizer": ("localizer", {"classes": 2}, (7,), small(3, 3) + (4 * 6 * 128 + 1) * 256 + (256 + 1) * 7),
+    # at most 13: two poolings, 8 x 12; 3 x 3 convolution to as many filters, 1 x 1 to 4 boxes of 5 + 2
     "yolo_grid": (
         "yolo_grid",
         {"classes": 2, "boxes": 4},
-        (2, 3, 4 * 7),
-        small(3) + 9 * 256**2 + 4 * 256 + (256 + 1) * 28,
+        (8, 12, 4 * 7),
+        small(3, 2) + 9 * 64**2 + 4 * 64 + (64 + 1) * 28,
     ),
-    "course": ("yolo_grid", {"classes": 3, "boxes": 1, "grid": 1}, (1, 1, 8), small(3) + 9 * 256**2 + 1024 + 257 * 8),
+    "course": (
+        "yolo_grid",
+        {"classes": 3, "boxes": 1, "grid": 1},
+        (1, 1, 8),
+        small(3, 2) + 9 * 64**2 + 4 * 64 + (64 + 1) * 8,
+    ),
     # stages of 4 x 4 pixels: 32 x 48 -> 8 x 12, pooled to 4 x 4 (by 2 x 3)
     "resnet20": ("yolo_grid", {"classes": 2, "boxes": 1, "grid": 4, "backbone": "resnet20"}, (4, 4, 7), None),
     "lenet5": ("localizer", {"classes": 2, "backbone": "lenet5"}, (7,), None),
@@ -110,7 +115,7 @@ def test_a_network_of_another_shape_is_refused(base, backbone):
     [
         ("yolo_grid", SHAPE, {"boxes": 0}, r"boxes must be at least 1, those of each cell; got 0"),
         ("yolo_grid", SHAPE, {"classes": 0}, r"classes must be at least 1; got 0"),
-        ("yolo_grid", (96, 96, 3), {"grid": 4}, r"6 x 6 feature maps .* of 96 x 96: 1, 2, 3, 6; got 4"),
+        ("yolo_grid", (96, 96, 3), {"grid": 5}, r"12 x 12 feature maps .* of 96 x 96: 1, 2, 3, 4, 6, 12; got 5"),
         (
             "yolo_grid",
             SHAPE,
@@ -119,7 +124,7 @@ def test_a_network_of_another_shape_is_refused(base, backbone):
         ),
         ("localizer", (None, None, 3), {}, r"pictures of one size"),
         ("localizer", (None, None, 3), {"backbone": "resnet20"}, r"localizer needs pictures of one size"),
-        ("localizer", (8, 8, 3), {}, r"at least 16 x 16"),
+        ("localizer", (8, 8, 3), {"backbone": "vgg11"}, r"at least 32 x 32"),
     ],
 )
 def test_what_cannot_be_built_is_refused(name, shape, options, message):

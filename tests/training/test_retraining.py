@@ -3,7 +3,7 @@
 import numpy as np
 
 from dlapp.recipe import Recipe
-from dlapp.training import finishing, retraining
+from dlapp.training import answering, retraining
 from dlapp.training.preparing import load_data
 from dlapp.training.retraining import learning_curve, split_by_retraining
 
@@ -34,10 +34,10 @@ def test_a_copy_is_measured_in_float32(rows, monkeypatch):
     recipe = Recipe.from_values({"architecture": "shallow_network", "data": rows, "training": training})
     networks = []
 
-    def predict(network, *args):
+    def look(network, *args):
         networks.append(network)
-        return finishing.predict(network, *args)
+        return answering.answer(network, *args)
 
-    monkeypatch.setattr(retraining, "predict", predict)
+    monkeypatch.setattr(retraining, "answer", look)
     split_by_retraining(recipe, load_data(recipe))
     assert {layer.compute_dtype for network in networks for layer in network.layers} == {"float32"}

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from dlapp.errors import DlappError, RecipeError, TrainingDiverged, TrainingError
 from dlapp.recipe import Recipe
-from dlapp.training import finishing, tuning
+from dlapp.training import answering, tuning
 from dlapp.training.model_folder import ModelFolder
 from dlapp.training.preparing import load_data
 from dlapp.training.tuning import Search, train_best
@@ -271,11 +271,11 @@ def test_a_search_begins_with_what_the_architecture_has_of_its_own(begin, measur
 def test_a_trial_is_measured_in_float32(begin, monkeypatch):
     networks = []
 
-    def predict(network, *args):
+    def look(network, *args):
         networks.append(network)
-        return finishing.predict(network, *args)
+        return answering.answer_and_measure(network, *args)
 
-    monkeypatch.setattr(tuning, "predict", predict)
+    monkeypatch.setattr(tuning, "answer_and_measure", look)
     list(begin(shallow(LEARNING_RATE, epochs=1, mixed_precision=True)).run(1))
     assert {layer.compute_dtype for layer in networks[0].layers} == {"float32"}
 
