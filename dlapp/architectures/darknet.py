@@ -52,8 +52,8 @@ def darknet19(
         kernel_regularizer: of every kernel; the paper has ``keras.regularizers.L2(2.5e-4)``, its weight decay of 5e-4.
 
     Returns:
-        A model from (batch, height, width, channels) to (batch, classes), 20,842,376 parameters at the defaults of
-        which 20,824,... are trained; without the top to (batch, height / 32, width / 32, 1024).
+        A model from (batch, height, width, channels) to (batch, classes), with 20,842,376 trainable parameters at the
+        defaults; without the top to (batch, height / 32, width / 32, 1024).
 
     Raises:
         ValueError: these are no pictures, they are too small, or ``classes`` is less than 2.

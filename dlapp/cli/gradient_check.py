@@ -111,7 +111,7 @@ def _build(
     """The network with those options, and its task."""
     import inspect
 
-    from dlapp.architectures import builder
+    from dlapp.architectures import ARCHITECTURES, builder
     from dlapp.cli.console import parse_shape
     from dlapp.errors import RecipeError
     from dlapp.recipe import Recipe, parse_setting, with_changes
@@ -123,6 +123,7 @@ def _build(
         if not dotted.startswith("architecture_options.") and dotted not in _CHANGEABLE:
             raise RecipeError(f"{key} changes no gradient; --set takes {', '.join(_CHANGEABLE)} and activation=relu.")
         changes[dotted] = value
+    _check_task(architecture, finds_boxes=ARCHITECTURES[architecture].task is not None)
     values = with_changes({"architecture": architecture, "data": "random"}, changes)
     defaults = inspect.signature(builder(architecture)).parameters
     shape = defaults["input_shape"].default if input_shape is None else parse_shape(input_shape)
@@ -159,8 +160,19 @@ def _read(folder: "ModelFolder") -> "tuple[keras.Model, str, np.ndarray]":
     from dlapp.data.preprocessing import preprocess
 
     signature = folder.read_signature()
+    _check_task(str(folder.path), finds_boxes=signature.detection is not None)
     samples = preprocess(tf.constant(folder.read_samples()), signature.preprocessing)
     return folder.load_model(), signature.task, samples.numpy()
+
+
+def _check_task(name: str, *, finds_boxes: bool) -> None:
+    from dlapp.errors import DlappError
+
+    if finds_boxes:
+        raise DlappError(
+            f"{name} finds boxes, whose loss is computed in float32, too coarse for finite differences. Check the "
+            "gradients of its backbone."
+        )
 
 
 def _draw(model: "keras.Model", seed: int) -> "np.ndarray":

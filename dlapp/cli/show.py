@@ -21,7 +21,7 @@ def command(
     console.import_tensorflow()
     import dataclasses
 
-    from dlapp.architectures import builder
+    from dlapp.architectures import ARCHITECTURES, builder
     from dlapp.architectures.heads import for_inference
     from dlapp.architectures.summary import reductions, summarize
     from dlapp.errors import DlappError
@@ -66,7 +66,9 @@ def command(
         _print_reductions(saved)
     if plot is not None:
         print(f"Wrote {plot}")
-    print(f"Next: dlapp train {architecture} --data digits")
+    print(
+        f"Next: dlapp train {architecture} --data {'digits' if ARCHITECTURES[architecture].task is None else 'shapes'}"
+    )
 
 
 def _total(rows: list) -> int | None:

@@ -151,3 +151,9 @@ def test_a_wrong_call_is_refused(dlapp, copy_of_trained, arguments, message):
     assert status == 2
     assert message in err
     assert out == ""
+
+
+def test_what_finds_boxes_is_refused(dlapp):
+    status, _, error = dlapp("gradient-check", "yolo_grid")
+    assert status == 2
+    assert "yolo_grid finds boxes, whose loss is computed in float32" in error
