@@ -47,6 +47,8 @@ def open_session(path: Path) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = THREADS
     options.inter_op_num_threads = 1
+    # threads of one session that wait for work would take the processors from the next session
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3  # inputs with defaults are no mistake
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
