@@ -37,7 +37,8 @@ def command(
         _print(found)
         if found["drawing"]:
             print(f"Wrote {found['drawing']}")
-        following = "repair that first" if problems else f"dlapp train ARCHITECTURE --data {shlex.quote(source)}"
+        architecture = "yolo_grid" if found["task"] == "detection" else "ARCHITECTURE"
+        following = "repair that first" if problems else f"dlapp train {architecture} --data {shlex.quote(source)}"
         print(f"Next: {following}")
     if problems:
         raise typer.Exit(1)

@@ -24,7 +24,7 @@ from dlapp.signature import Detection
 
 _SHEET = 12  # pictures with labels and predictions
 _WORST = 8  # of each kind
-_SIDE = 480  # pixels
+_SIDE = 320  # pixels: as large as it is shown, so that names can be read
 _CONFUSED = 30  # classes that a confusion matrix has room for
 _ROWS = 100  # of the table of classes
 

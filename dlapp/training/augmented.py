@@ -38,9 +38,9 @@ def augmented_examples(
 ) -> list[list[Augmented]]:
     """Pictures of the first classes, each as it is and then five times as an epoch might give it."""
     assert preprocessing.size is not None
+    if train.boxes is not None:
+        return _with_boxes(recipe, train.take(np.flatnonzero(train.boxes.wanted.counts)[:_PICTURES]), preprocessing)
     few = train.take(np.unique(train.targets, return_index=True)[1][:_PICTURES])
-    if few.boxes is not None:
-        return _with_boxes(recipe, few, preprocessing)
     pipeline = Pipeline(few, dataclasses.replace(preprocessing, scale="none"))
     augment = augmenter(recipe.preprocessing.augment, preprocessing.size)
     epoch = pipeline.batches(len(few), augment=augment)
