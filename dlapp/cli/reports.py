@@ -18,17 +18,21 @@ def tell_scores(scores: Mapping[str, Any]) -> str:
     """The metrics of a split in one line."""
     told = f"loss {scores['loss']:.4f}  "
     if "map_50" in scores:
-        found = f"mAP@0.5 {scores['map_50']:.4f}  mAP@0.5:0.95 {scores['map_50_95']:.4f}"
+        found = f"mAP@0.5 {_figure(scores['map_50'])}  mAP@0.5:0.95 {_figure(scores['map_50_95'])}"
         return told + f"{scores['objects']:,} objects  {found}"
     if "mean_iou" in scores:
-        wrong = f"localization error {scores['localization_error']:.4f}"
-        return told + f"mean IoU {scores['mean_iou']:.4f}  {wrong}  accuracy {scores['accuracy']:.4f}"
+        wrong = f"localization error {_figure(scores['localization_error'])}"
+        return told + f"mean IoU {_figure(scores['mean_iou'])}  {wrong}  accuracy {_figure(scores['accuracy'])}"
     if "accuracy" in scores:
         low, high = scores["accuracy_interval"]
         return told + f"accuracy {scores['accuracy']:.4f} (95 %: {low:.4f} to {high:.4f})"
     low, high = scores["mean_absolute_error_interval"]
     told += f"mean absolute error {scores['mean_absolute_error']:.4g} (95 %: {low:.4g} to {high:.4g})"
     return told + (f"  R2 {scores['r2']:.4f}" if "r2" in scores else "")
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"  # there is no object to find
 
 
 def report(

@@ -64,10 +64,9 @@ def finish(run: Run, folder: ModelFolder) -> dict[str, Answers]:
 
 
 def _headline(scores: dict[str, Any]) -> str:
-    if "map_50" in scores:
-        return f"mAP@0.5 {scores['map_50']:.4f}"
-    if "mean_iou" in scores:
-        return f"mean IoU {scores['mean_iou']:.4f}"
+    for key, name in (("map_50", "mAP@0.5"), ("mean_iou", "mean IoU")):
+        if key in scores:
+            return f"{name} {scores[key]:.4f}" if scores[key] is not None else "without objects"
     if "accuracy" in scores:
         return f"accuracy {scores['accuracy']:.4f}"
     return f"mean absolute error {scores['mean_absolute_error']:.4g}"
