@@ -152,7 +152,8 @@ def train_and_report(recipe: "Recipe", folder: "ModelFolder", *, overwrite: bool
     told = " x ".join(map(str, shape))
     if len(shape) == 1:
         told += " input" if shape == (1,) else " inputs"
-    what = f"examples of {len(run.data.labels)} classes" if run.data.labels else f"examples of {run.data.target}"
+    count = len(run.data.labels)
+    what = f"examples of {count} class{'' if count == 1 else 'es'}" if count else f"examples of {run.data.target}"
     for note in (*run.data.notes, *run.notes):
         console.print(f"Note: {note}", highlight=False)
     console.print(
