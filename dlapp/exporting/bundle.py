@@ -22,6 +22,8 @@ from dlapp.inference.bundle import ONNX, SIGNATURE
 from dlapp.recipe import Format
 from dlapp.signature import Detection, Preprocessing, Signature, Target, Windows
 
+_TOLD = 10  # boxes of the first sample, which are compared whatever the threshold of the bundle
+
 
 def export(
     model: keras.Model,
@@ -145,14 +147,23 @@ def _check_outputs(model: keras.Model, signature: Signature) -> None:
 
 
 def _cases(model: keras.Model, signature: Signature, samples: np.ndarray) -> list[parity.Case]:
-    """Several inputs, one alone and, of pictures, a second size, with Keras's answers."""
+    """Several inputs, one alone and, of pictures, a second size, with Keras's answers.
+
+    Of a detector also what it is less sure of, since its threshold may let nothing through.
+    """
     inputs = [samples, samples[:1]]
     if signature.preprocessing.size is not None:
         height, width = samples.shape[1:3]
         larger = tf.image.resize(samples, (height + height // 2 + 1, width + width // 3 + 1))
         inputs.append(tf.cast(tf.round(larger), tf.uint8).numpy())
     run = parity.keras_run(model, signature)
-    return [(given, run(given)) for given in inputs]
+    cases = [parity.Case(given, run(given)) for given in inputs]
+    if signature.detection is not None:
+        everything = run(samples, min_score=0.0)["scores"][0]
+        # between two scores, so that no rounding decides what is told
+        least = float((everything[_TOLD - 1] + everything[_TOLD]) / 2) if len(everything) > _TOLD else 0.0
+        cases.append(parity.Case(samples, run(samples, min_score=least), least))
+    return cases
 
 
 def _write_hashes(folder: Path, signature: Signature) -> None:

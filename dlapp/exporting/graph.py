@@ -56,8 +56,8 @@ def finish(
     outputs: tf.Tensor,
     inputs: tf.Tensor,
     signature: Signature,
-    min_score: tf.Tensor | None = None,
-    max_overlap: tf.Tensor | None = None,
+    min_score: tf.Tensor | float | None = None,
+    max_overlap: tf.Tensor | float | None = None,
 ) -> dict[str, tf.Tensor]:
     """What a bundle gives, by name: the outputs of the network, or the boxes that they mean in the raw inputs."""
     if signature.detection is None:

@@ -5,7 +5,7 @@ import importlib.metadata
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import keras
 import numpy as np
@@ -33,8 +33,26 @@ RUNTIMES = {"keras": "the exported model", "savedmodel": saved_model.FOLDER, "on
 _PACKAGES = {"savedmodel": "tensorflow"}
 
 Outputs = dict[str, np.ndarray]
-Run = Callable[[np.ndarray], Outputs]
-Case = tuple[np.ndarray, Outputs]  # an input and the outputs that Keras gave
+_UNSURE = "unsure_"  # in front of the arrays of a case that has a threshold of its own
+
+
+class Run(Protocol):
+    """A loaded runtime: raw values in, final values out; of a detector, with a threshold of the caller's."""
+
+    def __call__(self, inputs: np.ndarray, *, min_score: float | None = None) -> Outputs: ...
+
+
+class Case(NamedTuple):
+    """An input and the outputs that Keras gave.
+
+    Attributes:
+        min_score: of a detector, instead of the threshold of the bundle: where that lets nothing through, nothing
+            would be proven.
+    """
+
+    inputs: np.ndarray
+    outputs: Outputs
+    min_score: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +132,7 @@ def verify(folder: str | Path, runtimes: Iterable[str] | None = None, *, model: 
     cases = read_samples(folder, signature)
     results = tuple(_replay(name, loaders[name], signature, cases) for name in chosen)
     reference = f"keras {signature.provenance['exported_with']['keras']}"
-    parity = Parity(reference, results, tuple(inputs.shape for inputs, _ in cases), _tolerance(signature))
+    parity = Parity(reference, results, tuple(case.inputs.shape for case in cases), _tolerance(signature))
     write_json(folder / PARITY, parity.to_dict())
     return parity
 
@@ -135,9 +153,10 @@ def keras_run(model: keras.Model, signature: Signature) -> Run:
     """The model in Keras, behind its preprocessing, by ``predict``: an eager call would run another graph."""
     network = model if signature.detection is not None else with_final_output(model, signature.target)
 
-    def run(inputs: np.ndarray) -> Outputs:
+    def run(inputs: np.ndarray, *, min_score: float | None = None) -> Outputs:
         outputs = network.predict(prepare(tf.constant(inputs), signature), verbose=0)
-        return {name: np.asarray(values) for name, values in finish(outputs, tf.constant(inputs), signature).items()}
+        found = finish(outputs, tf.constant(inputs), signature, min_score)
+        return {name: np.asarray(values) for name, values in found.items()}
 
     return run
 
@@ -146,8 +165,14 @@ def _saved_model_run(folder: Path, signature: Signature) -> Run:
     # the function lives only as long as the object that was loaded
     loaded = tf.saved_model.load(str(folder / saved_model.FOLDER))
 
-    def run(inputs: np.ndarray) -> Outputs:
-        outputs = loaded.signatures["serving_default"](**{signature.inputs[0].name: tf.constant(inputs)})
+    def run(inputs: np.ndarray, *, min_score: float | None = None) -> Outputs:
+        given = {signature.inputs[0].name: tf.constant(inputs)}
+        if min_score is None or signature.detection is None:
+            outputs = loaded.signatures["serving_default"](**given)
+        else:
+            thresholds = {"min_score": min_score, "max_overlap": signature.detection.max_overlap}
+            given |= {name: tf.constant(value) for name, value in thresholds.items()}
+            outputs = loaded.signatures["with_thresholds"](**given)
         return {name: value.numpy() for name, value in outputs.items()}
 
     return run
@@ -156,10 +181,13 @@ def _saved_model_run(folder: Path, signature: Signature) -> Run:
 def write_samples(path: Path, signature: Signature, cases: Sequence[Case]) -> None:
     """Writes inputs and outputs under the signature's names; from the second case on with its number."""
     arrays: dict[str, np.ndarray] = {}
-    for number, (inputs, outputs) in enumerate(cases, start=1):
-        suffix = "" if number == 1 else f"_{number}"
-        arrays[signature.inputs[0].name + suffix] = inputs
-        arrays |= {name + suffix: value for name, value in outputs.items()}
+    for number, case in enumerate(cases, start=1):
+        prefix, suffix = "", "" if number == 1 else f"_{number}"
+        if case.min_score is not None:
+            prefix, suffix = _UNSURE, ""
+            arrays[f"{_UNSURE}min_score"] = np.array(case.min_score, np.float32)
+        arrays[prefix + signature.inputs[0].name + suffix] = case.inputs
+        arrays |= {prefix + name + suffix: value for name, value in case.outputs.items()}
     np.savez_compressed(path, **arrays)  # pyright: ignore[reportArgumentType]
 
 
@@ -170,9 +198,14 @@ def read_samples(folder: Path, signature: Signature) -> list[Case]:
         while True:
             suffix = "" if not cases else f"_{len(cases) + 1}"
             if signature.inputs[0].name + suffix not in archive.files:
-                return cases
+                break
             outputs = {output.name: archive[output.name + suffix] for output in signature.outputs}
-            cases.append((archive[signature.inputs[0].name + suffix], outputs))
+            cases.append(Case(archive[signature.inputs[0].name + suffix], outputs))
+        if f"{_UNSURE}min_score" in archive.files:
+            outputs = {output.name: archive[_UNSURE + output.name] for output in signature.outputs}
+            inputs, least = archive[_UNSURE + signature.inputs[0].name], archive[f"{_UNSURE}min_score"]
+            cases.append(Case(inputs, outputs, float(least)))
+    return cases
 
 
 def _replay(name: str, load: Callable[[], Run], signature: Signature, cases: Sequence[Case]) -> RuntimeResult:
@@ -182,8 +215,8 @@ def _replay(name: str, load: Callable[[], Run], signature: Signature, cases: Seq
     largest, same = 0.0, True
     unit = _unit(signature)
     tolerance = _tolerance(signature)
-    for inputs, expected in cases:
-        outputs = run(inputs)
+    for inputs, expected, min_score in cases:
+        outputs = run(inputs) if min_score is None else run(inputs, min_score=min_score)
         if signature.detection is not None:
             difference = _difference_of_boxes(outputs, expected)
             largest, same = max(largest, difference), same and difference < _INCOMPARABLE
@@ -198,7 +231,7 @@ def _replay(name: str, load: Callable[[], Run], signature: Signature, cases: Seq
         largest_difference=largest,
         same_answer=same and (signature.task != "regression" or largest <= tolerance),
         load_s=round(load_s, 4),
-        latency_s=round(_median_latency(run, cases[0][0][:1]), 6),
+        latency_s=round(_median_latency(run, cases[0].inputs[:1]), 6),
         equal=same and largest <= tolerance,
     )
 

@@ -1,5 +1,7 @@
 """Bundles that find boxes: both formats, any batch and size, thresholds with defaults, and when they agree."""
 
+import dataclasses
+
 import numpy as np
 import onnx
 import pytest
@@ -157,6 +159,25 @@ def test_another_answer_of_one_runtime_is_found(bundle, tmp_path, monkeypatch):
     assert not verify(folder, ["onnxruntime"]).holds
     monkeypatch.undo()
     assert verify(folder, model=model).holds, "the file says so again"
+
+
+def test_what_is_not_sure_enough_to_be_told_is_compared_too(tmp_path, monkeypatch):
+    _, preprocessing, detection = CASES["stretched"]
+    detection = dataclasses.replace(detection, min_score=1.0)
+    samples = np.random.default_rng(1).integers(0, 256, (2, 40, 60, 3), np.uint8)
+    folder, model = tmp_path / "silent", network("stretched")
+    export(model, folder, labels=LABELS, preprocessing=preprocessing, detection=detection, samples=samples)
+    with np.load(folder / "samples.npz") as archive:
+        assert not archive["count"].any()
+        assert archive["unsure_count"][0] == 10
+    run = Bundle.run
+
+    def shifted(self, inputs, **more):
+        found = run(self, inputs, **more)
+        return {**found, "boxes": found["boxes"] + np.float32(3)}
+
+    monkeypatch.setattr(Bundle, "run", shifted)
+    assert not verify(folder, ["onnxruntime"]).holds
 
 
 def test_a_network_of_other_outputs_is_refused(tmp_path):

@@ -101,7 +101,7 @@ def test_values_are_compared_in_units_of_the_deviation_or_the_mean(tmp_path):
     signature = Signature.read(tmp_path / "a" / "signature.json")
     cases = parity.read_samples(tmp_path / "a", signature)
     for shift, holds in ((10.0, True), (100.0, False)):  # 5e-6 and 5e-5 of the mean
-        moved = [(inputs, {"value": given["value"] + np.float32(shift)}) for inputs, given in cases]
+        moved = [case._replace(outputs={"value": case.outputs["value"] + np.float32(shift)}) for case in cases]
         parity.write_samples(tmp_path / "a" / "samples.npz", signature, moved)
         rehash(tmp_path / "a", signature)
         found = parity.verify(tmp_path / "a", ["onnxruntime"])
