@@ -35,7 +35,8 @@ def localizer(
 ) -> keras.Model:
     """Is there an object, which, and where: one box for the whole picture.
 
-    The feature maps of a backbone, flattened; one hidden layer, and an output of 5 + C numbers.
+    The feature maps of a backbone, flattened, and one hidden layer, which know the place; their maxima over all
+    positions, which know the class wherever it is; and an output of 5 + C numbers.
 
     Args:
         input_shape: (height, width, channels) of pictures of one size.
@@ -53,8 +54,10 @@ def localizer(
         ValueError: the backbone has no feature maps, or an argument does not fit.
     """
     inputs, x = _features("localizer", input_shape, classes, backbone, kernel_regularizer, _POSITIONS)
+    what = layers.GlobalMaxPooling2D(name="detector_pool")(x)
     x = layers.Flatten(name="detector_flatten")(x)
     x = layers.Dense(_HIDDEN, activation="relu", kernel_regularizer=kernel_regularizer, name="detector_dense")(x)
+    x = layers.Concatenate(name="detector_concatenate")([x, what])
     x = layers.Dense(5 + classes, kernel_regularizer=kernel_regularizer, name="detector")(x)
     return keras.Model(inputs, x, name="localizer")
 

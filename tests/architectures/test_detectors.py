@@ -20,8 +20,8 @@ def small(channels, poolings):
 
 
 CASES = {
-    # at most 8 positions a side: three poolings, 32 x 48 -> 4 x 6; 3,072 values to 256 units to 5 + 2
-    "localizer": ("localizer", {"classes": 2}, (7,), small(3, 3) + (4 * 6 * 128 + 1) * 256 + (256 + 1) * 7),
+    # at most 8 positions a side: three poolings, 32 x 48 -> 4 x 6; 3,072 values to 256 units, with 128 maxima to 5 + 2
+    "localizer": ("localizer", {"classes": 2}, (7,), small(3, 3) + (4 * 6 * 128 + 1) * 256 + (256 + 128 + 1) * 7),
     # at most 13: two poolings, 8 x 12; 3 x 3 convolution to as many filters, 1 x 1 to 4 boxes of 5 + 2
     "yolo_grid": (
         "yolo_grid",

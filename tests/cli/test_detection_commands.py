@@ -4,16 +4,25 @@ import json
 
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from dlapp.data import shapes
+from dlapp.recipe import Recipe
+from dlapp.training import preparing, run
+from dlapp.training.model_folder import ModelFolder
 
 FEW = "shapes?examples=60&size=48&objects=2"
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A working directory with a picture, in which the tests below follow each other."""
+    """A working directory with a picture and a detector of one epoch."""
     folder = tmp_path_factory.mktemp("detection")
+    values = {"architecture": "yolo_grid", "data": FEW, "training": {"epochs": 1}}
+    with (folder / "log").open("w") as log:
+        run.train(
+            preparing.prepare(Recipe.from_values(values)), ModelFolder(folder / "models/quick"), Console(file=log)
+        )
     Image.fromarray(shapes.load("examples=1&size=64").parts["train"].inputs[0]).save(folder / "picture.png")
     return folder
 
@@ -67,10 +76,10 @@ def test_from_training_to_drawings(dlapp, place, architecture):
     [
         (("train", "lenet5", "--data", FEW), "has boxes; lenet5 gives one answer for a picture"),
         (("train", "yolo_grid", "--data", "digits"), "yolo_grid learns boxes; digits has none"),
-        (("export", "yolo_grid", "--sliding", "--name", "a"), "only a classifier of pictures can slide"),
-        (("explain", "yolo_grid", "picture.png"), "explain needs a classifier of pictures; this one does detection"),
-        (("gradient-check", "models/yolo_grid"), "finds boxes, whose loss is computed in float32"),
-        (("evaluate", "yolo_grid", "--data", "digits"), "digits is a classification; models/yolo_grid was trained for"),
+        (("export", "quick", "--sliding", "--name", "a"), "only a classifier of pictures can slide"),
+        (("explain", "quick", "picture.png"), "explain needs a classifier of pictures; this one does detection"),
+        (("gradient-check", "models/quick"), "finds boxes, whose loss is computed in float32"),
+        (("evaluate", "quick", "--data", "digits"), "digits is a classification; models/quick was trained for"),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, tuple) else "",
 )
