@@ -5,8 +5,9 @@ would cost such a process more than running the network does.
 """
 
 import dataclasses
+import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -16,10 +17,14 @@ from dlapp.files import write_json
 if TYPE_CHECKING:
     import numpy as np
 
-FORMAT = 3
-_FIRST_FORMAT, _WINDOWS_FORMAT = 1, 2  # of what has neither windows nor boxes, which any dlapp reads; of windows
+FORMAT = 4
+# of what has neither windows nor boxes nor text, which any dlapp reads; of windows; of boxes
+_FIRST_FORMAT, _WINDOWS_FORMAT, _BOXES_FORMAT = 1, 2, 3
 THRESHOLDS = ("min_score", "max_overlap")  # inputs of a detector's ONNX file that have defaults
 Scale = Literal["unit", "standardize", "none"]
+Unit = Literal["character", "word"]
+Standardize = Literal["none", "lower", "strip_punctuation", "lower_and_strip_punctuation"]
+PADDING, UNKNOWN, START, END = "", "[UNK]", "[START]", "[END]"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +83,49 @@ class Layout:
 
 
 @dataclasses.dataclass(frozen=True)
+class Vocabulary:
+    """How a text becomes numbers, and numbers become a text.
+
+    Attributes:
+        tokens: of the numbers from 0 on: padding (an empty text), whatever is not among the others, the start and
+            the end of a sequence if ``marked``, then what train has, the most frequent first.
+        unit: ``character`` or ``word``; words are what blanks part.
+        standardize: what happens first, in the words of Keras's ``TextVectorization``.
+        marked: whether a sequence begins and ends with a token of its own.
+        length: tokens that are kept of a sequence, marks among them; None for all.
+    """
+
+    tokens: tuple[str, ...]
+    unit: Unit
+    standardize: Standardize = "none"
+    marked: bool = False
+    length: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @functools.cached_property
+    def ids(self) -> Mapping[str, int]:
+        """The number of each token that stands for itself."""
+        return {token: number for number, token in enumerate(self.tokens) if number >= self.reserved}
+
+    @property
+    def reserved(self) -> int:
+        """How many tokens at the beginning stand for no text: padding, unknown, start and end."""
+        return 4 if self.marked else 2
+
+    @property
+    def start(self) -> int | None:
+        """The number of the token that a sequence begins with."""
+        return 2 if self.marked else None
+
+    @property
+    def end(self) -> int | None:
+        """The number of the token that a sequence ends with."""
+        return 3 if self.marked else None
+
+
+@dataclasses.dataclass(frozen=True)
 class Preprocessing:
     """What the graph does to raw values before the network sees them.
 
@@ -86,6 +134,8 @@ class Preprocessing:
         size: height and width that pictures are resized to (bilinear); None for rows.
         antialias: whether resizing averages over all the pixels that it drops.
         letterbox: whether the picture keeps its shape and is centred on grey, instead of being stretched.
+        vocabulary: of texts, which become numbers before they reach the graph; None for all others.
+        target_vocabulary: of the texts that are answered with; None where the answer is something else.
         scale: ``unit`` divides by 255, ``standardize`` subtracts ``mean`` and divides by the square
             root of ``variance``, ``none`` leaves the values alone.
         mean, variance: of the training split, one for each channel or column; categories have 0 and 1.
@@ -103,6 +153,8 @@ class Preprocessing:
     columns: tuple[Column, ...] = ()
     layout: Layout | None = None
     letterbox: bool = False
+    vocabulary: Vocabulary | None = None
+    target_vocabulary: Vocabulary | None = None
 
     @property
     def width(self) -> int:
@@ -188,17 +240,32 @@ class Detection:
 
 
 @dataclasses.dataclass(frozen=True)
+class Step:
+    """A second graph, which goes on by one token.
+
+    Attributes:
+        inputs: ``token`` (batch,) int32, then the states that the step before left.
+        outputs: ``probabilities`` (batch, classes) of the next token, then the states behind it, in the same order.
+    """
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Signature:
     """What ``signature.json`` holds, and the metadata of the ONNX file.
 
     Attributes:
-        task: ``classification``, ``regression``, ``localization`` (one box a picture) or ``detection``.
+        task: ``classification``, ``regression``, ``localization`` (one box a picture), ``detection``, ``tagging`` (a
+            class for each token), ``language_model`` (the next token) or ``sequence_to_sequence`` (another text).
         inputs, outputs: the tensors of the graph, under the same names in every format.
         labels: the classes, in the order of the last axis of ``probabilities``; none for a regression.
         preprocessing: what the graph does to its input.
         target: what a regression predicts; None for a classifier.
         windows: of a classifier that slides over the picture, which is then not resized; None for all others.
         detection: how boxes come about; None where there are none.
+        step: the graph that goes on by one token; None where there is none.
         provenance: which model, trained on what, by which versions.
         files: SHA-256 of every file of the bundle that must not change; empty outside of a bundle.
     """
@@ -211,20 +278,26 @@ class Signature:
     target: Target | None = None
     windows: Windows | None = None
     detection: Detection | None = None
+    step: Step | None = None
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
     files: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
 
     def to_dict(self) -> dict[str, Any]:
         """The signature as JSON has it."""
         fields = json.loads(json.dumps(dataclasses.asdict(self)))
-        version = _FIRST_FORMAT if self.windows is None else _WINDOWS_FORMAT
-        if self.windows is None:
-            del fields["windows"]
-        if self.detection is None:
-            del fields["detection"]
-        if not self.preprocessing.letterbox:
-            del fields["preprocessing"]["letterbox"]
-        return {"format": FORMAT if self.detection or self.preprocessing.letterbox else version, **fields}
+        version = _FIRST_FORMAT
+        for name, format_ in (("windows", _WINDOWS_FORMAT), ("detection", _BOXES_FORMAT), ("step", FORMAT)):
+            if fields[name] is None:
+                del fields[name]
+            else:
+                version = max(version, format_)
+        preprocessing = fields["preprocessing"]
+        for name, format_ in (("letterbox", _BOXES_FORMAT), ("vocabulary", FORMAT), ("target_vocabulary", FORMAT)):
+            if not preprocessing[name]:
+                del preprocessing[name]
+            else:
+                version = max(version, format_)
+        return {"format": version, **fields}
 
     def metadata(self) -> dict[str, str]:
         """The signature as ONNX metadata: one property a field, its value in JSON."""
@@ -263,10 +336,11 @@ class Signature:
             layout = pre["layout"]
             windows = fields.get("windows")
             detection = fields.get("detection")
+            step = fields.get("step")
             return cls(
                 task=fields["task"],
-                inputs=tuple(Tensor(t["name"], t["dtype"], tuple(t["shape"])) for t in fields["inputs"]),
-                outputs=tuple(Tensor(t["name"], t["dtype"], tuple(t["shape"])) for t in fields["outputs"]),
+                inputs=_read_tensors(fields["inputs"]),
+                outputs=_read_tensors(fields["outputs"]),
                 labels=tuple(fields["labels"]),
                 preprocessing=Preprocessing(
                     channels=pre["channels"],
@@ -283,6 +357,8 @@ class Signature:
                     if layout is None
                     else Layout(layout["delimiter"], layout["header"], tuple(layout["names"]), layout["target"]),
                     letterbox=pre.get("letterbox", False),
+                    vocabulary=_read_vocabulary(pre.get("vocabulary")),
+                    target_vocabulary=_read_vocabulary(pre.get("target_vocabulary")),
                 ),
                 target=None if fields["target"] is None else Target(**fields["target"]),
                 windows=None if windows is None else Windows(tuple(windows["size"]), tuple(windows["stride"])),
@@ -295,6 +371,7 @@ class Signature:
                     max_overlap=detection["max_overlap"],
                     most=detection["most"],
                 ),
+                step=None if step is None else Step(_read_tensors(step["inputs"]), _read_tensors(step["outputs"])),
                 provenance=fields["provenance"],
                 files=fields["files"],
             )
@@ -302,10 +379,21 @@ class Signature:
             raise BundleError(f"{where} is not a signature ({error!r}). Export the model again.") from error
 
 
+def _read_tensors(fields: Sequence[Mapping[str, Any]]) -> tuple[Tensor, ...]:
+    return tuple(Tensor(t["name"], t["dtype"], tuple(t["shape"])) for t in fields)
+
+
+def _read_vocabulary(fields: Mapping[str, Any] | None) -> Vocabulary | None:
+    if fields is None:
+        return None
+    options: dict[str, Any] = {**fields, "tokens": tuple(fields["tokens"])}
+    return Vocabulary(**options)
+
+
 def classification(
     labels: tuple[str, ...], preprocessing: Preprocessing, provenance: Mapping[str, Any] | None = None
 ) -> Signature:
-    """The signature of a classifier of pictures, or of rows where ``preprocessing`` has no size."""
+    """The signature of a classifier of pictures, of texts where there is a vocabulary, or else of rows."""
     return Signature(
         task="classification",
         inputs=(_raw_input(preprocessing),),
@@ -356,6 +444,78 @@ def boxes(
     )
 
 
+def tagging(
+    labels: tuple[str, ...], preprocessing: Preprocessing, provenance: Mapping[str, Any] | None = None
+) -> Signature:
+    """The signature of a network that gives a class to every token; at padding all probabilities are zero."""
+    return dataclasses.replace(
+        classification(labels, preprocessing, provenance),
+        task="tagging",
+        outputs=(Tensor("probabilities", "float32", ("batch", "time", len(labels))),),
+    )
+
+
+def language_model(
+    preprocessing: Preprocessing, states: Sequence[int], provenance: Mapping[str, Any] | None = None
+) -> Signature:
+    """The signature of a network that gives the probabilities of the token behind each; zero at padding.
+
+    Args:
+        preprocessing: with a vocabulary.
+        states: how many numbers each state of the step has, which all begin at zero; none where it cannot go on by
+            one token.
+        provenance: where the model comes from.
+    """
+    assert preprocessing.vocabulary is not None
+    size = len(preprocessing.vocabulary)
+    return Signature(
+        task="language_model",
+        inputs=(_raw_input(preprocessing),),
+        outputs=(Tensor("probabilities", "float32", ("batch", "time", size)),),
+        labels=(),
+        preprocessing=preprocessing,
+        step=_step(states, size) if states else None,
+        provenance=provenance or {},
+    )
+
+
+def sequence_to_sequence(
+    preprocessing: Preprocessing, states: Sequence[int], provenance: Mapping[str, Any] | None = None
+) -> Signature:
+    """The signature of an encoder, whose outputs are the states that the step of its decoder begins with.
+
+    Args:
+        preprocessing: with a vocabulary of what is read and one of what is answered.
+        states: how many numbers each state has.
+        provenance: where the model comes from.
+    """
+    assert preprocessing.target_vocabulary is not None
+    step = _step(states, len(preprocessing.target_vocabulary))
+    return Signature(
+        task="sequence_to_sequence",
+        inputs=(_raw_input(preprocessing),),
+        outputs=step.inputs[1:],
+        labels=(),
+        preprocessing=preprocessing,
+        step=step,
+        provenance=provenance or {},
+    )
+
+
+def _step(states: Sequence[int], classes: int) -> Step:
+    shapes: list[tuple[int | str, ...]] = [("batch", size) for size in states]
+    return Step(
+        inputs=(
+            Tensor("token", "int32", ("batch",)),
+            *(Tensor(f"state{number}", "float32", shape) for number, shape in enumerate(shapes, start=1)),
+        ),
+        outputs=(
+            Tensor("probabilities", "float32", ("batch", classes)),
+            *(Tensor(f"next_state{number}", "float32", shape) for number, shape in enumerate(shapes, start=1)),
+        ),
+    )
+
+
 def regression(target: Target, preprocessing: Preprocessing, provenance: Mapping[str, Any] | None = None) -> Signature:
     """The signature of a network that predicts one number, in the unit of the target."""
     return Signature(
@@ -370,6 +530,8 @@ def regression(target: Target, preprocessing: Preprocessing, provenance: Mapping
 
 
 def _raw_input(preprocessing: Preprocessing) -> Tensor:
+    if preprocessing.vocabulary is not None:
+        return Tensor("tokens", "int32", ("batch", "time"))
     if preprocessing.size is None:
         return Tensor("features", "float32", ("batch", len(preprocessing.mean)))
     return Tensor("image", "uint8", ("batch", "height", "width", preprocessing.channels))

@@ -1,5 +1,6 @@
 """The signature survives JSON and ONNX metadata, and says what is wrong with a file that is none."""
 
+import dataclasses
 import json
 
 import pytest
@@ -14,13 +15,19 @@ from dlapp.signature import (
     Signature,
     Target,
     Tensor,
+    Vocabulary,
     Windows,
     classification,
+    language_model,
+    sequence_to_sequence,
     sliding_classification,
+    tagging,
 )
 
 PICTURES = Preprocessing(channels=3, size=(32, 24), antialias=True)
 ROWS = Preprocessing(channels=0, scale="standardize", mean=(0.1, -2.0), variance=(1e-9, 4.0))
+LETTERS = Vocabulary(("", "[UNK]", "a"), "character")
+TEXTS = Preprocessing(channels=0, vocabulary=LETTERS)
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 texts = st.lists(st.text()).map(tuple)
@@ -87,8 +94,8 @@ def _without(key):
 
 DAMAGES = {
     "newer format": (
-        lambda fields: fields.update(format=4),
-        r"has format 4; this dlapp reads up to 3\. Install a newer",
+        lambda fields: fields.update(format=5),
+        r"has format 5; this dlapp reads up to 4\. Install a newer",
     ),
     "format is text": (lambda fields: fields.update(format="1"), "is not a signature"),
     "no labels": (_without("labels"), r"is not a signature \(KeyError\('labels'\)\)\. Export the model again\."),
@@ -144,3 +151,33 @@ def test_windows_come_back_and_are_told_only_where_there_are_some(tmp_path):
 def test_a_picture_smaller_than_the_window_is_refused(size):
     with pytest.raises(ValueError, match=rf"at least as large as the window, 8 x 6; got {size[0]} x {size[1]}"):
         Windows((8, 6), (4, 2)).check(*size)
+
+
+@pytest.mark.parametrize(
+    ("signature", "inputs", "outputs"),
+    [
+        (tagging(("DET", "NOUN"), TEXTS), [("tokens", ("batch", "time"))], [("probabilities", ("batch", "time", 2))]),
+        (language_model(TEXTS, [8]), [("tokens", ("batch", "time"))], [("probabilities", ("batch", "time", 3))]),
+        (
+            sequence_to_sequence(dataclasses.replace(TEXTS, target_vocabulary=LETTERS), [8, 6]),
+            [("tokens", ("batch", "time"))],
+            [("state1", ("batch", 8)), ("state2", ("batch", 6))],
+        ),
+    ],
+    ids=lambda value: getattr(value, "task", None),
+)
+def test_signatures_of_texts_survive_a_file(tmp_path, signature, inputs, outputs):
+    assert [(tensor.name, tensor.shape) for tensor in signature.inputs] == inputs
+    assert [(tensor.name, tensor.shape) for tensor in signature.outputs] == outputs
+    signature.write(tmp_path / "signature.json")
+    assert Signature.read(tmp_path / "signature.json") == signature
+    assert json.loads((tmp_path / "signature.json").read_text())["format"] == 4
+
+
+def test_a_step_goes_on_from_the_states_that_it_leaves():
+    step = language_model(TEXTS, [8, 6]).step
+    assert step is not None
+    assert [tensor.name for tensor in step.inputs] == ["token", "state1", "state2"]
+    assert [tensor.name for tensor in step.outputs] == ["probabilities", "next_state1", "next_state2"]
+    assert [tensor.shape for tensor in step.inputs[1:]] == [tensor.shape for tensor in step.outputs[1:]]
+    assert language_model(TEXTS, []).step is None

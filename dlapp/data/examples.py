@@ -1,8 +1,9 @@
 """What a source gives: examples with their targets, in splits."""
 
 import dataclasses
+import textwrap
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -24,6 +25,8 @@ SPLIT_NAMES = {  # as people call them
 }
 _NAMED = 20  # classes in an error
 _TOLD = 6  # columns of a row, in words
+_LETTERS = 160  # of a text that is told
+_LEAST_TEXT = 10  # characters of each split of a running text
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -31,11 +34,11 @@ class Examples:
     """Inputs and the target of each.
 
     Attributes:
-        inputs: (n, height, width, channels) uint8 pictures, (n, columns) float32 rows, or (n,) paths
-            of picture files.
+        inputs: (n, height, width, channels) uint8 pictures, (n, columns) float32 rows, (n,) paths of picture files,
+            or (n,) objects: texts, or tuples of the words of a text.
         targets: (n,) int32, indices into the labels; (n,) float32 numbers for a regression; (n,) int32, how many
-            objects there are, where these have boxes.
-        channels: what every picture is decoded to; 0 for rows.
+            objects there are, where these have boxes; zeros for texts whose target is another sequence.
+        channels: what every picture is decoded to; 0 for rows and texts.
         plain: (n,) bool, files that need nothing but decoding; empty unless ``inputs`` are paths.
         sizes: (n, 2) height and width of every picture file, upright; empty unless ``inputs`` are paths.
         columns: of a table, whose cells are NaN where they are missing and the index of a category where
@@ -43,6 +46,8 @@ class Examples:
         origins: (n,) text, the file and line of every row; empty where that says nothing.
         layout: of the table that the rows come from.
         boxes: of the objects in each picture; None where the target is another.
+        wanted: (n,) objects, the sequence that a text is to become: a text, or (words,) int32 indices into the
+            labels; None where the target is another.
     """
 
     inputs: np.ndarray
@@ -54,6 +59,7 @@ class Examples:
     origins: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, str))
     layout: Layout | None = None
     boxes: Boxes | None = None
+    wanted: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -61,7 +67,12 @@ class Examples:
     @property
     def are_files(self) -> bool:
         """Whether ``inputs`` are paths instead of values."""
-        return self.inputs.ndim == 1
+        return self.inputs.ndim == 1 and not self.are_texts
+
+    @property
+    def are_texts(self) -> bool:
+        """Whether ``inputs`` are texts."""
+        return self.inputs.dtype == object
 
     def take(self, indices: np.ndarray | Sequence[int]) -> Self:
         """The examples at ``indices``, in that order."""
@@ -73,6 +84,7 @@ class Examples:
             sizes=self.sizes[indices] if len(self.sizes) else self.sizes,
             origins=self.origins[indices] if len(self.origins) else self.origins,
             boxes=None if self.boxes is None else self.boxes[indices],
+            wanted=None if self.wanted is None else self.wanted[indices],
         )
 
     @property
@@ -80,8 +92,8 @@ class Examples:
         """(n, 2) height and width of every picture."""
         return self.sizes if self.are_files else np.tile(np.array(self.inputs.shape[1:3], np.int32), (len(self), 1))
 
-    def read(self, index: int) -> np.ndarray:
-        """One raw input: (height, width, channels) uint8 or (columns,) float32."""
+    def read(self, index: int) -> Any:
+        """One raw input: (height, width, channels) uint8, (columns,) float32, a text or its words."""
         if self.are_files:
             return pictures.read(self.inputs[index], self.channels)
         return self.inputs[index]
@@ -93,7 +105,11 @@ class Examples:
         return str(self.inputs[index]) if self.are_files else f"{split} example {index}"
 
     def describe(self, index: int) -> str:
-        """The first cells of a row of a table, with the names of their columns; nothing for pictures."""
+        """The first cells of a row of a table, with the names of their columns, or the beginning of a text; nothing
+        for pictures."""
+        if self.are_texts:
+            text = self.inputs[index] if isinstance(self.inputs[index], str) else " ".join(self.inputs[index])
+            return textwrap.shorten(text, _LETTERS, placeholder=" ...")
         cells = []
         for column, value in list(zip(self.columns, self.inputs[index], strict=False))[:_TOLD]:
             if value != value:  # NaN
@@ -131,7 +147,8 @@ class Loaded(NamedTuple):
         parts: at least one of train, dev and test; one alone counts as train.
         labels: the classes; none for a regression.
         digest: SHA-256 of everything that was read.
-        task: ``classification``, ``regression`` or ``detection``.
+        task: ``classification``, ``regression``, ``detection``, ``tagging``, ``language_model`` or
+            ``sequence_to_sequence``.
         target: the name of what a regression predicts.
         notes: what a person should know of how the source was read.
         flaws: labels of boxes that cannot be used.
@@ -156,7 +173,7 @@ class Data:
         train, dev, test: the splits.
         hash: SHA-256 of everything that was read, before splitting.
         own_splits: the splits that the source brought itself; the others were drawn from its train.
-        task: ``classification``, ``regression`` or ``detection``.
+        task: as :class:`Loaded` has it.
         target: the name of what a regression predicts.
         notes: what a person should know of how the source was read.
     """
@@ -185,6 +202,8 @@ class Data:
 def split(source: str, loaded: Loaded, *, dev: float, test: float, seed: int) -> Data:
     """Completes the splits of a source: what it lacks is drawn from its train, stratified by class.
 
+    A running text, which is one example, is cut: its beginning is train, then come dev and test.
+
     Args:
         source: as it was written.
         loaded: what its loader found.
@@ -208,6 +227,9 @@ def split(source: str, loaded: Loaded, *, dev: float, test: float, seed: int) ->
     total = len(parts["train"])
     if fractions and labels:
         _check_enough(source, parts["train"], labels, len(fractions) + 1)
+    if fractions and loaded.task == "language_model" and total == 1:
+        parts |= _cut(parts["train"], fractions, source)
+        fractions = {}
     for name, fraction in fractions.items():
         draw = _draw if labels else _draw_any
         parts["train"], parts[name] = draw(parts["train"], round(fraction * total), seed, source)
@@ -235,7 +257,13 @@ def join(parts: Sequence[Examples]) -> Examples:
         for name in ("inputs", "targets", "plain", "sizes", "origins")
     }
     labelled = [part.boxes for part in parts if part.boxes is not None]
-    return dataclasses.replace(parts[0], **arrays, boxes=boxes.join(labelled) if labelled else None)
+    wanted = [part.wanted for part in parts if part.wanted is not None]
+    return dataclasses.replace(
+        parts[0],
+        **arrays,
+        boxes=boxes.join(labelled) if labelled else None,
+        wanted=np.concatenate(wanted) if wanted else None,
+    )
 
 
 def with_largest(data: Data) -> Data:
@@ -276,11 +304,38 @@ def with_labels(examples: Examples, found: Sequence[str], wanted: Sequence[str],
         known = ", ".join(wanted[:_NAMED]) + (f" and {len(wanted) - _NAMED:,} more" if len(wanted) > _NAMED else "")
         raise SourceError(f"{source} has the class {unknown[0]!r}; the model knows {known}.")
     order = np.array([places[label] for label in found], np.int32)
+    if examples.wanted is not None:
+        return dataclasses.replace(examples, wanted=as_objects([order[tags] for tags in examples.wanted]))
     if examples.boxes is not None:
         return dataclasses.replace(
             examples, boxes=dataclasses.replace(examples.boxes, classes=order[examples.boxes.classes])
         )
     return dataclasses.replace(examples, targets=order[examples.targets])
+
+
+def as_objects(values: Sequence[Any]) -> np.ndarray:
+    """(n,) object array of ``values``, which NumPy does not look into."""
+    return np.fromiter(values, object, len(values))
+
+
+def _cut(whole: Examples, fractions: Mapping[str, float], source: str) -> dict[str, Examples]:
+    """A running text in pieces, the end of which are ``fractions`` in the order of train, dev and test."""
+    text = whole.inputs[0]
+    ends, end = {}, len(text)
+    for name in ("test", "dev"):
+        if name in fractions:
+            ends[name] = end
+            end -= round(fractions[name] * len(text))
+    pieces, begin = {}, 0
+    for name, stop in (("train", end), *reversed(ends.items())):
+        pieces[name] = dataclasses.replace(whole, inputs=as_objects([text[begin:stop]]))
+        if stop - begin < _LEAST_TEXT:
+            raise SourceError(
+                f"{source} has {len(text):,} characters, which leaves {stop - begin} for {name}; at least "
+                f"{_LEAST_TEXT} are needed. Add text."
+            )
+        begin = stop
+    return pieces
 
 
 def _check_enough(source: str, examples: Examples, labels: tuple[str, ...], needed: int) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from dlapp.data.examples import Examples, Loaded, join, split, with_channels, with_labels
+from dlapp.data.examples import Examples, Loaded, as_objects, join, split, with_channels, with_labels
 from dlapp.errors import SourceError
 
 
@@ -122,3 +122,31 @@ def test_listed_files_take_other_channels_without_being_looked_at_again():
     assert with_channels(files, 4).plain.tolist() == [False, False], "TensorFlow knows no transparency"
     rows = Examples(np.zeros((2, 4), np.float32), np.arange(2), channels=0)
     assert with_channels(rows, 3) is rows
+
+
+def test_a_running_text_is_cut_and_begins_with_train():
+    text = "".join(chr(97 + number % 26) for number in range(200))
+    one = Examples(as_objects([text]), np.zeros(1, np.int32), channels=0)
+    data = split("story", Loaded({"train": one}, (), "", task="language_model"), dev=0.1, test=0.2, seed=0)
+    pieces = [part.inputs[0] for part in (data.train, data.dev, data.test)]
+    assert "".join(pieces) == text
+    assert [len(piece) for piece in pieces] == [140, 20, 40]
+
+
+def test_a_running_text_that_is_too_short_is_refused():
+    one = Examples(as_objects(["a" * 50]), np.zeros(1, np.int32), channels=0)
+    with pytest.raises(SourceError, match="story has 50 characters, which leaves 8 for dev; at least 10 are needed"):
+        split("story", Loaded({"train": one}, (), "", task="language_model"), dev=0.15, test=0.5, seed=0)
+
+
+def test_tags_go_with_their_sentences():
+    sentences = as_objects([("a", "b"), ("c",), ("d", "e")])
+    tags = as_objects([np.array([0, 1]), np.array([1]), np.array([1, 0])])
+    part = Examples(sentences, np.zeros(3, np.int32), channels=0, wanted=tags)
+    assert part.are_texts
+    assert not part.are_files
+    assert part.take([2]).wanted[0].tolist() == [1, 0]
+    assert [tag.tolist() for tag in join([part.take([1]), part]).wanted] == [[1], [0, 1], [1], [1, 0]]
+    renamed = with_labels(part, ["N", "V"], ["V", "X", "N"], source="s")
+    assert [tag.tolist() for tag in renamed.wanted] == [[2, 0], [0], [0, 2]]
+    assert part.describe(0) == "a b"
