@@ -1,9 +1,10 @@
 """A bundle, ready to answer."""
 
+import functools
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -11,13 +12,17 @@ from dlapp.errors import BundleError
 from dlapp.files import find_folder, sha256
 from dlapp.signature import Signature
 
+if TYPE_CHECKING:
+    import onnxruntime
+
 ROOT = Path("export")
 SIGNATURE = "signature.json"
 ONNX = "model.onnx"
+STEP = "step.onnx"  # of what goes on by one token
 
 
 class Bundle:
-    """The ONNX file of a bundle in ONNX Runtime.
+    """The ONNX files of a bundle in ONNX Runtime.
 
     Attributes:
         folder: where it lies.
@@ -34,30 +39,33 @@ class Bundle:
         Raises:
             BundleError: a file is missing, was altered, or cannot be loaded.
         """
-        import onnxruntime
-
         self.folder = Path(folder)
         self.signature = Signature.read(self.folder / SIGNATURE)
         if ONNX not in self.signature.files:
             raise BundleError(f"{folder} has no {ONNX}: it was exported without. Export it again with --to onnx.")
-        check_files(self.folder, self.signature, only=[ONNX])
+        self._session = self._open(ONNX, threads or os.cpu_count() or 1)
+
+    def _open(self, name: str, threads: int) -> "onnxruntime.InferenceSession":
+        """One of the files, once it is known to be the one that the signature speaks of."""
+        import onnxruntime
+
+        check_files(self.folder, self.signature, only=[name])
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or os.cpu_count() or 1
+        options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(
-                self.folder / ONNX, options, providers=["CPUExecutionProvider"]
-            )
+            session = onnxruntime.InferenceSession(self.folder / name, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's own classes share no base but this
-            raise BundleError(f"{self.folder / ONNX} cannot be loaded by ONNX Runtime: {error}") from error
-        metadata = self._session.get_modelmeta().custom_metadata_map
+            raise BundleError(f"{self.folder / name} cannot be loaded by ONNX Runtime: {error}") from error
+        metadata = session.get_modelmeta().custom_metadata_map
         differs = [key for key, value in self.signature.metadata().items() if metadata.get(key) != value]
         if differs:
             raise BundleError(
-                f"{self.folder / SIGNATURE} and the metadata of {ONNX} disagree on {', '.join(differs)}. "
+                f"{self.folder / SIGNATURE} and the metadata of {name} disagree on {', '.join(differs)}. "
                 "Export the model again."
             )
+        return session
 
     @classmethod
     def find(cls, name: str, *, threads: int | None = None) -> Self:
@@ -75,7 +83,8 @@ class Bundle:
         """Raw values in, final values out.
 
         Args:
-            inputs: (batch, height, width, channels) uint8 or (batch, columns) float32.
+            inputs: (batch, height, width, channels) uint8, (batch, columns) float32 or (batch, time) int32 tokens with
+                zeros behind the shorter sequences.
             min_score, max_overlap: of a detector, instead of the thresholds that were chosen at export.
 
         Returns:
@@ -94,6 +103,63 @@ class Bundle:
             raise ValueError(f"{self.folder} finds no boxes: leave {' and '.join(chosen)} out.")
         names = [output.name for output in self.signature.outputs]
         return dict(zip(names, self._session.run(names, {given.name: inputs, **chosen}), strict=True))
+
+    def start(self, batch_size: int = 1) -> list[np.ndarray]:
+        """The states of a language model before its first token: zeros, each (batch, units) float32.
+
+        Raises:
+            BundleError: it is no language model that goes on token by token.
+        """
+        self._check_task("language_model")
+        assert self.signature.step is not None
+        return [np.zeros((batch_size, int(state.shape[1])), np.float32) for state in self.signature.step.inputs[1:]]
+
+    def encode(self, tokens: np.ndarray) -> list[np.ndarray]:
+        """The states that an encoder leaves, each (batch, units) float32: what the answer begins with.
+
+        Args:
+            tokens: (batch, time) int32, with zeros behind the shorter sequences.
+
+        Raises:
+            BundleError: it is no encoder-decoder.
+            ValueError: dtype or shape are not those of the signature.
+        """
+        self._check_task("sequence_to_sequence")
+        return list(self.run(tokens).values())
+
+    def step(self, tokens: np.ndarray, states: Sequence[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Goes on by one token.
+
+        Args:
+            tokens: (batch,) int32, the last token of each sequence.
+            states: of :meth:`start`, :meth:`encode` or the step before.
+
+        Returns:
+            The probabilities of the token that follows, (batch, classes) float32, and the states for the next step.
+
+        Raises:
+            BundleError: the bundle has no such step, or its file is missing, was altered or cannot be loaded.
+            ValueError: dtype or shape are not those of the signature.
+        """
+        session = self._step
+        step = self.signature.step
+        assert step is not None
+        given = {}
+        for wanted, values in zip(step.inputs, (tokens, *states), strict=True):
+            wanted.check(values)
+            given[wanted.name] = values
+        probabilities, *after = session.run(None, given)
+        return probabilities, after
+
+    @functools.cached_property
+    def _step(self) -> "onnxruntime.InferenceSession":
+        if self.signature.step is None:
+            raise BundleError(f"{self.folder} does {self.signature.task}, which has no steps.")
+        return self._open(STEP, threads=1)  # a step is too little work to share
+
+    def _check_task(self, task: str) -> None:
+        if self.signature.task != task or self.signature.step is None:
+            raise BundleError(f"{self.folder} does {self.signature.task}; only a bundle that does {task} has this.")
 
 
 def check_files(folder: Path, signature: Signature, *, only: Collection[str] | None = None) -> None:
