@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dlapp.architectures.lenet import lenet5 as lenet5
     from dlapp.architectures.linear import logistic_unit as logistic_unit
     from dlapp.architectures.linear import softmax_regression as softmax_regression
+    from dlapp.architectures.recurrent_networks import recurrent as recurrent
     from dlapp.architectures.resnet import resnet18 as resnet18
     from dlapp.architectures.resnet import resnet20 as resnet20
     from dlapp.architectures.resnet import resnet32 as resnet32
@@ -182,6 +183,14 @@ ARCHITECTURES: dict[str, Architecture] = {
         None,
         task="detection",
         own=_DETECTS,
+    ),
+    "recurrent": Architecture(
+        "recurrent_networks",
+        "A network that keeps a state from step to step of a sequence.",
+        "Elman 1990, Hochreiter and Schmidhuber 1997, Cho et al. 2014",
+        None,
+        # gradients that explode are rare, and ruin a run: Pascanu, Mikolov and Bengio (2013)
+        own=MappingProxyType({"training.clip_norm": 1.0}),
     ),
 }
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import keras
 from keras import layers
@@ -103,8 +104,13 @@ def multiply_adds(layer: keras.Layer) -> int | None:
     """Multiplications with a following addition that one example costs, biases left out.
 
     Returns:
-        0 for layers that multiply no weights; None where the size of the picture is open.
+        0 for layers that multiply no weights; None where the size of the picture or the number of steps is open.
     """
+    if isinstance(layer, layers.Bidirectional):
+        one_way = _multiply_adds_of_steps(layer.forward_layer, layer.input)
+        return one_way and 2 * one_way
+    if isinstance(layer, layers.RNN):
+        return _multiply_adds_of_steps(layer, layer.input)
     if isinstance(layer, layers.Dense | layers.Conv2D | layers.DepthwiseConv2D):
         kernel: int = math.prod(layer.kernel.shape)
         if isinstance(layer, layers.Dense):
@@ -115,6 +121,13 @@ def multiply_adds(layer: keras.Layer) -> int | None:
             positions = layer.output.shape[2:4]
         return None if None in positions else kernel * math.prod(positions)
     return 0
+
+
+def _multiply_adds_of_steps(layer: keras.Layer, given: Any) -> int | None:
+    """Of every step the kernels of a cell, that of what comes in and that of the state."""
+    steps = (given[0] if isinstance(given, list) else given).shape[1]
+    kernels = math.prod(layer.cell.kernel.shape) + math.prod(layer.cell.recurrent_kernel.shape)
+    return None if steps is None else steps * kernels
 
 
 def _parents(layer: keras.Layer) -> list[keras.Layer]:

@@ -140,7 +140,11 @@ def darknet(channels, classes):
     return sum(size**2 * before * after + 4 * after for (before, after), size in pairs) + (1024 + 1) * classes
 
 
-TOYS |= {"darknet19": ((32, 64, 2), 3, (3,), darknet(2, 3))}
+TOYS |= {
+    "darknet19": ((32, 64, 2), 3, (3,), darknet(2, 3)),
+    # 4 rows of 6 numbers are the steps: each of the four gates of 128 units sees them, 128 states and a bias
+    "recurrent": ((4, 3, 2), 3, (3,), 4 * 128 * (6 + 128 + 1) + (128 + 1) * 3),
+}
 DETECTORS = [name for name, entry in ARCHITECTURES.items() if entry.task is not None]  # test_detectors.py
 RESNETS = [name for name in TOYS | DEEPER if name.startswith("resnet")]
 # learning rate and steps in which Adam learns a batch by heart
@@ -150,6 +154,7 @@ RATES = {
     "vgg11": (3e-4, 15),
     "resnet20": (0.005, 40),
     "resnet18": (1e-3, 15),
+    "recurrent": (0.01, 60),
 }
 SLOW = ("darknet19", "inception_v1", "resnet50")  # to learn a batch takes them more than 20 s
 CLASSIFIERS = [name for name in TOYS if name != "linear_unit"]

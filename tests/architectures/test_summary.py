@@ -50,7 +50,24 @@ LENET5 = {
     "dense2": ((84,), 120 * 84, None),
     "classifier": ((10,), 84 * 10, None),
 }
-NETWORKS = {"two_branches": (two_branches, TWO_BRANCHES), "lenet5": (builder("lenet5"), LENET5)}
+# 5 steps of 4 units that see 6 numbers and their own state, from both ends
+BOTH_WAYS = {
+    "input": ((5, 3, 2), 0, None),
+    "steps": ((5, 6), 0, None),
+    "recurrent1": ((8,), 2 * 5 * (6 * 4 + 4 * 4), None),
+    "classifier": ((2,), 8 * 2, None),
+}
+
+
+def both_ways():
+    return builder("recurrent")((5, 3, 2), cell="simple", units=4, bidirectional=True)
+
+
+NETWORKS = {
+    "both_ways": (both_ways, BOTH_WAYS),
+    "two_branches": (two_branches, TWO_BRANCHES),
+    "lenet5": (builder("lenet5"), LENET5),
+}
 
 
 @pytest.mark.parametrize(("make", "expected"), NETWORKS.values(), ids=NETWORKS)
