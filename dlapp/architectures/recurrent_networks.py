@@ -188,7 +188,7 @@ def _steps(shape: tuple[int | None, ...], form: Form, vocabulary: int, embedding
     inputs = keras.Input(shape, name="input")
     if len(shape) == 2:
         return inputs, inputs, True
-    rows = (1, shape[0]) if len(shape) == 1 else (shape[0], shape[1] * shape[2])
+    rows = (shape[0] if len(shape) == 3 else 1, -1)
     return inputs, layers.Reshape(rows, name="steps")(inputs), len(shape) > 1
 
 

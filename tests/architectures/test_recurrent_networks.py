@@ -1,6 +1,5 @@
 """Recurrent networks: every form and cell, what padding and neighbours change (nothing)."""
 
-import keras
 import numpy as np
 import pytest
 

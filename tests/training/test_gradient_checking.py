@@ -16,7 +16,7 @@ from dlapp.architectures.resnet import bottleneck_block
 from dlapp.training.compiling import loss_and_metric
 from dlapp.training.gradient_checking import check_gradients
 
-SMALL = {"lenet5": (16, 16, 1), "resnet20": (4, 4, 1)}  # others take a row of six
+SMALL = {"lenet5": (16, 16, 1), "resnet20": (4, 4, 1), "recurrent": (4, 3, 1)}  # others take a row of six
 SQUARES = keras.losses.MeanSquaredError()
 
 
