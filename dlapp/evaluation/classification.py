@@ -40,20 +40,37 @@ def score(targets: np.ndarray, probabilities: np.ndarray, labels: Sequence[str])
         )
     if np.isnan(probabilities).any():
         raise ValueError("probabilities must not be NaN: the network has diverged.")
-    every = np.arange(len(labels))
     normalized = probabilities.astype(np.float64)
     normalized /= normalized.sum(axis=1, keepdims=True)  # float32 sums to 1 only to 1e-7, and scikit-learn warns
     predicted = predict_classes(probabilities)
     correct = int((predicted == targets).sum())
     interval = binomtest(correct, len(targets)).proportion_ci(0.95, method="wilson")
+    scores: dict[str, Any] = {
+        "examples": len(targets),
+        "loss": float(metrics.log_loss(targets, normalized, labels=np.arange(len(labels)))),
+        "accuracy": correct / len(targets),
+        "accuracy_interval": [float(interval.low), float(interval.high)],
+        **score_classes(targets, predicted, labels),
+    }
+    if len(labels) == 2:
+        scores["threshold"] = THRESHOLD
+        if len(np.unique(targets)) == 2:
+            scores["roc_auc"] = float(metrics.roc_auc_score(targets, probabilities[:, 1]))
+    return scores
+
+
+def score_classes(targets: np.ndarray, predicted: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
+    """``f1_macro``, ``per_class`` and ``confusion_matrix`` or ``confused`` of :func:`score`.
+
+    Args:
+        targets, predicted: (n,) indices into ``labels``.
+        labels: the classes.
+    """
+    every = np.arange(len(labels))
     precision, recall, f1, support = metrics.precision_recall_fscore_support(
         targets, predicted, labels=every, zero_division=0
     )
     scores: dict[str, Any] = {
-        "examples": len(targets),
-        "loss": float(metrics.log_loss(targets, normalized, labels=every)),
-        "accuracy": correct / len(targets),
-        "accuracy_interval": [float(interval.low), float(interval.high)],
         "f1_macro": float(metrics.f1_score(targets, predicted, average="macro", zero_division=0)),
         "per_class": [
             {
@@ -71,10 +88,6 @@ def score(targets: np.ndarray, probabilities: np.ndarray, labels: Sequence[str])
     else:
         pairs = confused_pairs(targets, predicted, labels)[:_CONFUSED]
         scores["confused"] = [dataclasses.asdict(pair) for pair in pairs]
-    if len(labels) == 2:
-        scores["threshold"] = THRESHOLD
-        if len(np.unique(targets)) == 2:
-            scores["roc_auc"] = float(metrics.roc_auc_score(targets, probabilities[:, 1]))
     return scores
 
 

@@ -66,6 +66,26 @@ def of_mean(values: np.ndarray) -> Interval:
     return Interval(mean, mean - reach, mean + reach)
 
 
+def of_ratio(parts: np.ndarray, wholes: np.ndarray) -> Interval:
+    """The sum of ``parts`` over the sum of ``wholes``, kept within 0 and 1: the share of what belongs together.
+
+    Right words of a sentence are no independent draws, sentences are. Cochran, W. G. (1977), Sampling techniques,
+    third edition, section 6.3 (the variance of a ratio).
+
+    Args:
+        parts, wholes: (n,) of each group, such as the right words of a sentence, and its words.
+    """
+    share = float(parts.sum() / wholes.sum())
+    if len(parts) < 2:
+        return Interval(share, 0.0, 1.0)
+    if share in (0.0, 1.0):  # groups that are all alike tell nothing of their spread
+        found = of_proportion(round(share * len(parts)), len(parts))
+        return Interval(share, found.low, found.high)
+    variance = len(parts) / (len(parts) - 1) * float(((parts - share * wholes) ** 2).sum()) / float(wholes.sum()) ** 2
+    reach = float(stats.t.ppf(0.5 + _LEVEL / 2, len(parts) - 1)) * math.sqrt(variance)
+    return Interval(share, max(share - reach, 0.0), min(share + reach, 1.0))
+
+
 def of_mean_difference(a: np.ndarray, b: np.ndarray) -> Interval:
     """The mean of ``b`` minus the mean of ``a``, by Welch's t; without end where either has one value."""
     difference = float(np.mean(b) - np.mean(a))
