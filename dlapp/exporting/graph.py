@@ -11,6 +11,7 @@ from dlapp.architectures.custom_layers import GroupedConv2D, LocalResponseNormal
 from dlapp.architectures.heads import with_final_output
 from dlapp.data.detections import detect
 from dlapp.data.preprocessing import preprocess, scale
+from dlapp.exporting import recurrent
 from dlapp.signature import THRESHOLDS, Signature
 
 _LARGE = 2**20  # weights
@@ -94,18 +95,30 @@ def large_kernels(model: keras.Model) -> list[keras.Variable]:
     return [kernel for kernel in dense if math.prod(kernel.shape) >= _LARGE]
 
 
-def with_onnx_operators(model: keras.Model) -> keras.Model:
+def with_onnx_operators(model: keras.Model, *, right_padded: bool = False) -> keras.Model:
     """The same network for ONNX, where one operator does what Keras computes in several steps.
 
-    tf2onnx knows TensorFlow's operator and writes ONNX's. Layers without such an operator are shared with
-    ``model``; a network of these alone is ``model`` itself.
+    tf2onnx knows TensorFlow's operator and writes ONNX's; recurrent layers become signs for theirs, which only
+    :mod:`dlapp.exporting.onnx_file` can read. Layers without such an operator are shared with ``model``; a network of
+    these alone is ``model`` itself.
+
+    Args:
+        model: any.
+        right_padded: whether zeros among its inputs are known to stand behind all other tokens.
+
+    Raises:
+        BundleError: a recurrent layer, or what it is masked by, has no such form.
     """
-    if not any(isinstance(layer, tuple(_OPERATORS)) for layer in model.layers):
+    if any(recurrent.has_operator(layer) for layer in model.layers):
+        recurrent.check_masks(model, right_padded=right_padded)
+    elif not any(isinstance(layer, tuple(_OPERATORS)) for layer in model.layers):
         return model
     return keras.models.clone_model(model, clone_function=_with_operator)
 
 
 def _with_operator(layer: keras.Layer) -> keras.Layer:
+    if recurrent.has_operator(layer):
+        return recurrent.with_operator(layer)
     if type(layer) not in _OPERATORS:
         return layer
     other = _OPERATORS[type(layer)].from_config(layer.get_config())

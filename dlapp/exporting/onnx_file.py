@@ -1,4 +1,4 @@
-"""An ONNX file from the same function, by tf2onnx and two operators of our own."""
+"""An ONNX file from the same function, by tf2onnx and operators of our own."""
 
 import contextlib
 import io
@@ -14,6 +14,7 @@ import tf2onnx
 
 import dlapp
 from dlapp.errors import BundleError
+from dlapp.exporting import recurrent
 from dlapp.exporting.graph import function_inputs
 from dlapp.signature import THRESHOLDS, Detection, Signature
 
@@ -43,6 +44,7 @@ def write(serve: Any, signature: Signature, path: Path, variables: Sequence[kera
                 custom_op_handlers={
                     "ResizeBilinear": (_resize_bilinear, []),
                     "ScaleAndTranslate": (_scale_and_translate, []),
+                    recurrent.SIGN: (recurrent.write_operator, []),
                 },
             )
         except ValueError as error:
@@ -59,6 +61,13 @@ def write(serve: Any, signature: Signature, path: Path, variables: Sequence[kera
         raise BundleError(f"the ONNX graph must have inputs and outputs {wanted}; tf2onnx gave {names}.")
     _name_dimensions(proto, signature)
     del proto.graph.value_info[:]  # tf2onnx's shapes, with invented names for the dimensions
+    loops = [node.name for node in proto.graph.node if node.op_type in ("Loop", "Scan")]
+    if loops:
+        raise BundleError(
+            f"{loops[0]} would be a loop in the ONNX file, which some runtimes refuse: of the recurrent layers "
+            "SimpleRNN, GRU and LSTM are operators, all others need unroll=True."
+        )
+    recurrent.leave_out_unused(proto)
     domains = {node.domain for node in proto.graph.node}
     kept = [opset for opset in proto.opset_import if opset.domain in domains]
     del proto.opset_import[:]

@@ -9,6 +9,7 @@ import pytest
 from dlapp.errors import BundleError, UnknownName
 from dlapp.files import sha256
 from dlapp.inference import Bundle
+from dlapp.signature import FORMAT
 
 
 def edit(folder, change):
@@ -48,7 +49,7 @@ DAMAGES = {
         lambda folder: edit(folder, lambda f: f["preprocessing"].update(scale="unit")),
         "disagree on preprocessing",
     ),
-    "newer format": (lambda folder: edit(folder, lambda f: f.update(format=4)), "Install a newer dlapp"),
+    "newer format": (lambda folder: edit(folder, lambda f: f.update(format=FORMAT + 1)), "Install a newer dlapp"),
     "no signature": (lambda folder: (folder / "signature.json").unlink(), r"signature\.json is missing"),
     "half a signature": (lambda folder: (folder / "signature.json").write_text('{"format": 1'), "is not JSON"),
     "no field": (lambda folder: edit(folder, lambda f: f.pop("labels")), "is not a signature .*labels"),
