@@ -122,8 +122,6 @@ class _Layers:
         self._options: dict[str, Any] = {
             "recurrent_initializer": initializer,
             "kernel_regularizer": regularizer,
-            # behind a sequence there is nothing, as in every other runtime, instead of its last output again
-            "zero_output_for_mask": True,
         }
         if cell == "gru":
             self._options["reset_after"] = reset_after
@@ -154,13 +152,19 @@ class _Layers:
     def decoder(self, x: Any, states: Sequence[Sequence[Any]]) -> Any:
         for number, before in enumerate(states, start=1):
             x = self._drop(x, f"decoder_dropout{number}")
-            layer = self._make(before[0].shape[-1], return_sequences=True, name=f"decoder{number}", **self._options)
+            layer = self._one_way(before[0].shape[-1], f"decoder{number}", return_sequences=True)
             x = layer(x, initial_state=list(before))
         return x
 
     def _layer(self, units: int, name: str, **returned: bool) -> keras.Layer:
-        layer = self._make(units, name=name, **self._options, **returned)
+        layer = self._one_way(units, name, **returned)
         return layers.Bidirectional(layer, name=name) if self._bidirectional else layer
+
+    def _one_way(self, units: int, name: str, **returned: bool) -> keras.Layer:
+        # behind a sequence there is nothing, as in every other runtime, instead of its last output again; of a last
+        # output alone Keras would make nothing too, wherever there is padding
+        zero = returned["return_sequences"]
+        return self._make(units, name=name, zero_output_for_mask=zero, **self._options, **returned)
 
     def _drop(self, x: Any, name: str) -> Any:
         return layers.Dropout(self._dropout, name=name)(x) if self._dropout else x
