@@ -32,9 +32,7 @@ def step_model(model: keras.Model) -> keras.Model:
     x = token = keras.Input((), dtype="int32", name="token")
     before, after = [], []
     for operation, _ in _path(with_probabilities(model)):
-        if isinstance(operation, layers.Embedding):
-            x = ops.take(operation.embeddings, x, axis=0)  # without a mask: there is one token
-        elif isinstance(operation, _RECURRENT):
+        if isinstance(operation, _RECURRENT):
             states = [
                 keras.Input((size,), name=f"state{len(before) + number}")
                 for number, size in enumerate(operation.state_size, start=1)

@@ -14,15 +14,18 @@ import dlapp
 from dlapp import signature as signatures
 from dlapp.architectures.heads import for_inference, with_final_output
 from dlapp.architectures.sliding import fully_convolutional, windows
-from dlapp.errors import AlreadyExists, ParityError, UnknownName
+from dlapp.architectures.stepping import encoder, state_sizes, step_model
+from dlapp.errors import AlreadyExists, BundleError, ParityError, UnknownName
 from dlapp.exporting import onnx_file, parity, readme, saved_model
-from dlapp.exporting.graph import large_kernels, serving_function, with_onnx_operators
+from dlapp.exporting.graph import large_kernels, serving_function, step_function, with_onnx_operators
 from dlapp.files import replacing_folder, sha256, write_text
-from dlapp.inference.bundle import ONNX, SIGNATURE
+from dlapp.inference.bundle import ONNX, SIGNATURE, STEP
 from dlapp.recipe import Format
 from dlapp.signature import Detection, Preprocessing, Signature, Target, Windows
 
 _TOLD = 10  # boxes of the first sample, which are compared whatever the threshold of the bundle
+_STEPS = 5  # tokens that are written one by one
+_RECORDED = 2**20  # probabilities of tokens in a case, at most: a bundle carries them
 
 
 def export(
@@ -48,10 +51,11 @@ def export(
     Args:
         model: as a builder or ``keras.models.load_model`` gives it; auxiliary classifiers are left out.
         folder: where the bundle goes; its last part is its name.
-        labels: the classes, in the order of a classifier's outputs.
+        labels: the classes, in the order of a classifier's outputs; none where the answer is the next token or
+            another text.
         preprocessing: what the model was trained with.
-        samples: a few raw inputs to prove it with: (n, height, width, channels) uint8 or
-            (n, columns) float32.
+        samples: a few raw inputs to prove it with: (n, height, width, channels) uint8, (n, columns) float32 or
+            (n, time) int32 tokens with zeros behind the shorter sequences.
         target: what a regression predicts, and how the targets were scaled; None for all others.
         detection: the grid of a detector and its thresholds; None for all others.
         sliding: let the classifier slide over pictures of any size, by :func:`fully_convolutional`; they are not
@@ -65,7 +69,7 @@ def export(
 
     Raises:
         ParityError: a runtime gives another answer.
-        BundleError: the network has no such form.
+        BundleError: the network has no such form, or cannot go on by one token where it must.
         UnknownName: ``formats`` names something else, or nothing.
         AlreadyExists: ``folder`` is something else than a bundle.
         ValueError: ``labels`` or ``samples`` do not fit the model, or it cannot slide.
@@ -89,26 +93,37 @@ def export(
     elif detection is not None:
         signature = signatures.boxes(tuple(labels), preprocessing, detection, facts)
     elif target is None:
-        signature = signatures.classification(tuple(labels), preprocessing, facts)
+        signature = _classifier(model, tuple(labels), preprocessing, facts)
     else:
         signature = signatures.regression(target, preprocessing, facts)
     _check_outputs(model, signature)
     if not len(samples):
         raise ValueError("samples must hold at least one raw input: without any, nothing is proven.")
     signature.inputs[0].check(samples)
+    whole = encoder(model) if signature.task == "sequence_to_sequence" else model
+    _check_tokens(whole, signature)
+    one_step = None if signature.step is None else step_model(model)
     with replacing_folder(folder) as scratch:
-        serve = serving_function(model, signature)
+        serve = serving_function(whole, signature)
         if "savedmodel" in formats:
-            adjustable = serving_function(model, signature, thresholds=True) if detection is not None else None
-            saved_model.write(serve, signature, scratch, adjustable)
+            adjustable = serving_function(whole, signature, thresholds=True) if detection is not None else None
+            go_on = None if one_step is None else step_function(one_step, signature)
+            saved_model.write(serve, signature, scratch, adjustable, go_on)
         if "onnx" in formats:
-            network = with_onnx_operators(model)
+            tokens = preprocessing.vocabulary is not None
+            network = with_onnx_operators(whole, tokens=tokens)
             kernels = large_kernels(network)
             function = serve
-            if network is not model or kernels or detection is not None:
+            if network is not whole or kernels or detection is not None:
                 function = serving_function(network, signature, kernels, thresholds=detection is not None)
             onnx_file.write(function, signature, scratch / ONNX, kernels)
-        parity.write_samples(scratch / parity.SAMPLES, signature, _cases(model, signature, samples))
+            if one_step is not None:
+                network = with_onnx_operators(one_step, tokens=tokens, loops=False)
+                kernels = large_kernels(network)
+                onnx_file.write_step(step_function(network, signature, kernels), signature, scratch / STEP, kernels)
+        cases = _cases(model, signature, samples)
+        steps = None if one_step is None else _step_case(model, signature, cases[0])
+        parity.write_samples(scratch / parity.SAMPLES, signature, cases, steps)
         write_text(scratch / "README.md", readme.render(signature, folder.name, formats))
         _write_hashes(scratch, signature)
         found = parity.verify(scratch, model=model)
@@ -121,11 +136,41 @@ def export(
     return found
 
 
+def _classifier(
+    model: keras.Model, labels: tuple[str, ...], preprocessing: Preprocessing, facts: Mapping[str, Any]
+) -> Signature:
+    """The signature of what answers with a class: of the input, of each token, or the token that comes next.
+
+    Raises:
+        BundleError: it must go on by one token and cannot.
+    """
+    at_every_step = len(model.output_shape) == 3
+    if preprocessing.vocabulary is None or (preprocessing.target_vocabulary is None and not at_every_step):
+        return signatures.classification(labels, preprocessing, facts)
+    if labels and preprocessing.target_vocabulary is None:
+        return signatures.tagging(labels, preprocessing, facts)
+    make = signatures.language_model if preprocessing.target_vocabulary is None else signatures.sequence_to_sequence
+    try:
+        return make(preprocessing, state_sizes(model), facts)
+    except ValueError as error:
+        raise BundleError(f"{model.name} cannot go on by one token: {error}") from error
+
+
 def _enlarge(samples: np.ndarray, moved: Windows) -> np.ndarray:
     """Pictures side by side until there is room for a window and some steps."""
     wanted = [size + 3 * step for size, step in zip(moved.size, moved.stride, strict=True)]
     down, right = (-(-side // own) for side, own in zip(wanted, samples.shape[1:3], strict=True))
     return np.tile(samples, (1, down, right, 1))
+
+
+def _check_tokens(whole: keras.Model, signature: Signature) -> None:
+    vocabulary = signature.preprocessing.vocabulary
+    for layer in whole.layers:
+        if vocabulary is not None and isinstance(layer, keras.layers.Embedding) and layer.input_dim < len(vocabulary):
+            raise ValueError(
+                f"{layer.name} of {whole.name} must have a row for each of {len(vocabulary)} tokens; it has "
+                f"{layer.input_dim}."
+            )
 
 
 def _check_outputs(model: keras.Model, signature: Signature) -> None:
@@ -139,19 +184,33 @@ def _check_outputs(model: keras.Model, signature: Signature) -> None:
                 f"{model.output_shape[1:]}."
             )
         return
+    vocabulary = signature.preprocessing.target_vocabulary or signature.preprocessing.vocabulary
     outputs = with_final_output(model, signature.target).output_shape[-1]
-    if signature.target is not None and outputs != 1:
-        raise ValueError(f"a network that predicts {signature.target.name} must have one output; got {outputs}.")
-    if signature.target is None and outputs != len(signature.labels):
+    if signature.target is not None:
+        if outputs != 1:
+            raise ValueError(f"a network that predicts {signature.target.name} must have one output; got {outputs}.")
+    elif signature.step is not None:
+        assert vocabulary is not None
+        if outputs != len(vocabulary):
+            raise ValueError(
+                f"a network that gives one of {len(vocabulary)} tokens must have as many outputs; {model.name} has "
+                f"{outputs}."
+            )
+    elif outputs != len(signature.labels):
         raise ValueError(f"labels must name the {outputs} classes of {model.name}; got {len(signature.labels)}.")
 
 
 def _cases(model: keras.Model, signature: Signature, samples: np.ndarray) -> list[parity.Case]:
-    """Several inputs, one alone and, of pictures, a second size, with Keras's answers.
+    """Several inputs, one alone and others of a second size, with Keras's answers: pictures that are larger, sequences
+    that are shorter and longer.
 
     Of a detector also what it is less sure of, since its threshold may let nothing through.
     """
+    if signature.task in ("tagging", "language_model"):
+        samples = samples[:, : max(1, _RECORDED // (2 * len(samples) * model.output_shape[-1]))]
     inputs = [samples, samples[:1]]
+    if signature.preprocessing.vocabulary is not None:
+        inputs += [samples[:, : (samples.shape[1] + 1) // 2], np.tile(samples, (1, 2))]
     if signature.preprocessing.size is not None:
         height, width = samples.shape[1:3]
         larger = tf.image.resize(samples, (height + height // 2 + 1, width + width // 3 + 1))
@@ -164,6 +223,26 @@ def _cases(model: keras.Model, signature: Signature, samples: np.ndarray) -> lis
         least = float((everything[_TOLD - 1] + everything[_TOLD]) / 2) if len(everything) > _TOLD else 0.0
         cases.append(parity.Case(samples, run(samples, min_score=least), least))
     return cases
+
+
+def _step_case(model: keras.Model, signature: Signature, case: parity.Case) -> parity.StepCase:
+    """A few steps of Keras, each with the token that it found likeliest, from the start or the first of the inputs."""
+    step = parity.keras_step(model, signature)
+    assert signature.step is not None
+    given, vocabulary = case.inputs, signature.preprocessing.target_vocabulary
+    if vocabulary is None:
+        token = given[:, 0]
+        states = [np.zeros((len(given), int(state.shape[1])), np.float32) for state in signature.step.inputs[1:]]
+    else:
+        token = np.full(len(given), vocabulary.start, np.int32)
+        states = list(case.outputs.values())
+    first, tokens, answers = tuple(states), [], []
+    for _ in range(_STEPS):
+        probabilities, states = step(token, states)
+        tokens.append(token)
+        answers.append(probabilities)
+        token = probabilities.argmax(axis=-1).astype(np.int32)
+    return parity.StepCase(np.stack(tokens, axis=1), first, np.stack(answers, axis=1), tuple(states))
 
 
 def _write_hashes(folder: Path, signature: Signature) -> None:

@@ -5,30 +5,57 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
+from keras import layers
 
 from dlapp.architectures.custom_layers import GroupedConv2D, LocalResponseNormalization
 from dlapp.architectures.heads import with_final_output
+from dlapp.architectures.stepping import encoder
 from dlapp.data.detections import detect
 from dlapp.data.preprocessing import preprocess, scale
 from dlapp.exporting import recurrent
-from dlapp.signature import THRESHOLDS, Signature
+from dlapp.signature import THRESHOLDS, Signature, Tensor
 
 _LARGE = 2**20  # weights
 
 
-def input_spec(signature: Signature) -> tf.TensorSpec:
-    """The input as TensorFlow has it; dimensions that vary are None."""
-    given = signature.inputs[0]
-    shape = [None if isinstance(size, str) else size for size in given.shape]
-    return tf.TensorSpec(shape, given.dtype, name=given.name)
-
-
 def prepare(inputs: tf.Tensor, signature: Signature) -> tf.Tensor:
     """Raw values as the network takes them; windows slide over the picture in its own size."""
+    vocabulary = signature.preprocessing.vocabulary
+    if vocabulary is not None:
+        return _padded_behind(inputs, len(vocabulary))
     if signature.windows is None:
         return preprocess(inputs, signature.preprocessing)
     return scale(tf.cast(inputs, tf.float32), signature.preprocessing)
+
+
+def _padded_behind(tokens: tf.Tensor, size: int) -> tf.Tensor:
+    """Tokens with zeros nowhere but behind each sequence, which has at least one; all that is unknown is 1.
+
+    In whole numbers: of conditions tf2onnx makes four operators each, which would take as long as a small network.
+    """
+    known = _known(tokens, size)
+    ones = tf.cast(tf.cast(tokens, tf.bool), tf.int32)
+    inside = tf.minimum(tf.cumsum(ones, axis=1, reverse=True), 1)  # from here to the end there is a token
+    later = tf.minimum(tf.cumsum(known, axis=1, exclusive=True), 1)  # 0 at the first step alone
+    return tf.maximum(known * inside, 1 - later)
+
+
+def _known(tokens: tf.Tensor, size: int) -> tf.Tensor:
+    """1 for all that is no token of a vocabulary of that size, padding among them."""
+    table = np.arange(size + 1, dtype=np.int32)
+    table[[0, size]] = 1
+    return tf.gather(table, tf.clip_by_value(tokens, 0, size))
+
+
+def network_of(model: keras.Model, signature: Signature) -> keras.Model:
+    """What a bundle computes between :func:`prepare` and :func:`finish`, of a model as it was trained."""
+    if signature.detection is not None:
+        return model
+    if signature.task == "sequence_to_sequence":
+        return encoder(model)
+    return with_final_output(model, signature.target)
 
 
 def serving_function(
@@ -37,12 +64,13 @@ def serving_function(
     """A ``tf.function`` with one input and a dict of outputs, traced once for all sizes.
 
     Args:
-        model: of the signature.
+        model: of the signature; of an encoder-decoder, its encoder.
         signature: what goes in and what comes out.
         variables: of the model, whose values the function takes as further inputs.
         thresholds: of a detector: take ``min_score`` and ``max_overlap`` as the last inputs.
     """
-    network = model if signature.detection is not None else with_final_output(model, signature.target)
+    final = signature.detection is not None or signature.task == "sequence_to_sequence"
+    network = model if final else with_final_output(model, signature.target)
 
     def serve(inputs: tf.Tensor, *more: tf.Tensor) -> dict[str, tf.Tensor]:
         values = more[: len(variables)]
@@ -53,6 +81,39 @@ def serving_function(
     return tf.function(serve, input_signature=function_inputs(signature, variables, thresholds=thresholds))
 
 
+def step_function(network: keras.Model, signature: Signature, variables: Sequence[keras.Variable] = ()) -> Any:
+    """The same for one step.
+
+    Args:
+        network: as :func:`step_model` gives it.
+        signature: that has a step.
+        variables: of the network, whose values the function takes as further inputs.
+    """
+    specs = step_inputs(signature, variables)
+    count = len(specs) - len(variables)
+
+    def go_on(*given: tf.Tensor) -> dict[str, tf.Tensor]:
+        with keras.StatelessScope(state_mapping=list(zip(variables, given[count:], strict=True))):
+            outputs = network(prepare_step(given[:count], signature), training=False)
+        return name_step(outputs, signature)
+
+    return tf.function(go_on, input_signature=specs)
+
+
+def prepare_step(given: Sequence[tf.Tensor], signature: Signature) -> list[tf.Tensor]:
+    """The inputs of a step as its network takes them; a token that is none, or padding, counts as unknown."""
+    vocabulary = signature.preprocessing.target_vocabulary or signature.preprocessing.vocabulary
+    assert vocabulary is not None
+    token, *states = given
+    return [_known(token, len(vocabulary)), *states]
+
+
+def name_step(outputs: Sequence[tf.Tensor], signature: Signature) -> dict[str, tf.Tensor]:
+    """What the network of a step gives, by name."""
+    assert signature.step is not None
+    return {wanted.name: values for wanted, values in zip(signature.step.outputs, outputs, strict=True)}
+
+
 def finish(
     outputs: tf.Tensor,
     inputs: tf.Tensor,
@@ -61,8 +122,12 @@ def finish(
     max_overlap: tf.Tensor | float | None = None,
 ) -> dict[str, tf.Tensor]:
     """What a bundle gives, by name: the outputs of the network, or the boxes that they mean in the raw inputs."""
+    if signature.task in ("tagging", "language_model"):
+        inside = tf.cast(tf.cast(prepare(inputs, signature), tf.bool), tf.float32)
+        outputs = outputs * tf.expand_dims(inside, -1)
     if signature.detection is None:
-        return {signature.outputs[0].name: outputs}
+        given = tf.nest.flatten(outputs)
+        return {wanted.name: values for wanted, values in zip(signature.outputs, given, strict=True)}
     return detect(
         outputs,
         tf.shape(inputs)[tf.newaxis, 1:3],
@@ -78,12 +143,23 @@ def function_inputs(
     signature: Signature, variables: Sequence[keras.Variable] = (), *, thresholds: bool = False
 ) -> list[tf.TensorSpec]:
     """What :func:`serving_function` takes; a value of a variable under the path of that."""
-    values = [tf.TensorSpec(variable.shape, variable.dtype, name=variable.path) for variable in variables]
-    return [
-        input_spec(signature),
-        *values,
-        *(tf.TensorSpec((), tf.float32, name=name) for name in (THRESHOLDS if thresholds else ())),
+    limits = [tf.TensorSpec((), tf.float32, name=name) for name in (THRESHOLDS if thresholds else ())]
+    return [*_specs(signature.inputs, variables), *limits]
+
+
+def step_inputs(signature: Signature, variables: Sequence[keras.Variable] = ()) -> list[tf.TensorSpec]:
+    """What :func:`step_function` takes."""
+    assert signature.step is not None
+    return _specs(signature.step.inputs, variables)
+
+
+def _specs(tensors: Sequence[Tensor], variables: Sequence[keras.Variable]) -> list[tf.TensorSpec]:
+    """The inputs as TensorFlow has them; dimensions that vary are None."""
+    given = [
+        tf.TensorSpec([None if isinstance(size, str) else size for size in one.shape], one.dtype, name=one.name)
+        for one in tensors
     ]
+    return given + [tf.TensorSpec(variable.shape, variable.dtype, name=variable.path) for variable in variables]
 
 
 def large_kernels(model: keras.Model) -> list[keras.Variable]:
@@ -95,7 +171,7 @@ def large_kernels(model: keras.Model) -> list[keras.Variable]:
     return [kernel for kernel in dense if math.prod(kernel.shape) >= _LARGE]
 
 
-def with_onnx_operators(model: keras.Model, *, right_padded: bool = False) -> keras.Model:
+def with_onnx_operators(model: keras.Model, *, tokens: bool = False, loops: bool = True) -> keras.Model:
     """The same network for ONNX, where one operator does what Keras computes in several steps.
 
     tf2onnx knows TensorFlow's operator and writes ONNX's; recurrent layers become signs for theirs, which only
@@ -104,27 +180,36 @@ def with_onnx_operators(model: keras.Model, *, right_padded: bool = False) -> ke
 
     Args:
         model: any.
-        right_padded: whether zeros among its inputs are known to stand behind all other tokens.
+        tokens: whether it reads what :func:`prepare` makes of tokens: zeros behind all others, nothing negative.
+        loops: whether recurrent layers take more than one step; of one, Keras's own operations take no longer.
 
     Raises:
         BundleError: a recurrent layer, or what it is masked by, has no such form.
     """
-    if any(recurrent.has_operator(layer) for layer in model.layers):
-        recurrent.check_masks(model, right_padded=right_padded)
-    elif not any(isinstance(layer, tuple(_OPERATORS)) for layer in model.layers):
+    known = _OPERATORS | ({layers.Embedding: _Embedding} if tokens else {})
+
+    def with_operator(layer: keras.Layer) -> keras.Layer:
+        if loops and recurrent.has_operator(layer):
+            return recurrent.with_operator(layer)
+        if type(layer) not in known:
+            return layer
+        other = known[type(layer)].from_config(layer.get_config())
+        other.build(layer.input.shape)
+        other.set_weights(layer.get_weights())
+        return other
+
+    if loops and any(recurrent.has_operator(layer) for layer in model.layers):
+        recurrent.check_masks(model, right_padded=tokens)
+    elif not any(isinstance(layer, tuple(known)) for layer in model.layers):
         return model
-    return keras.models.clone_model(model, clone_function=_with_operator)
+    return keras.models.clone_model(model, clone_function=with_operator)
 
 
-def _with_operator(layer: keras.Layer) -> keras.Layer:
-    if recurrent.has_operator(layer):
-        return recurrent.with_operator(layer)
-    if type(layer) not in _OPERATORS:
-        return layer
-    other = _OPERATORS[type(layer)].from_config(layer.get_config())
-    other.build(layer.input.shape)
-    other.set_weights(layer.get_weights())
-    return other
+class _Embedding(layers.Embedding):
+    """ONNX: ``Gather``. Of negative numbers, which no token is, Keras counts from the end: six operators more."""
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        return tf.gather(self.embeddings, inputs)
 
 
 class _LocalResponseNormalization(LocalResponseNormalization):

@@ -15,8 +15,8 @@ import tf2onnx
 import dlapp
 from dlapp.errors import BundleError
 from dlapp.exporting import recurrent
-from dlapp.exporting.graph import function_inputs
-from dlapp.signature import THRESHOLDS, Detection, Signature
+from dlapp.exporting.graph import function_inputs, step_inputs
+from dlapp.signature import THRESHOLDS, Detection, Signature, Tensor
 
 OPSET = 18  # the newest that tf2onnx writes
 
@@ -35,11 +35,44 @@ def write(serve: Any, signature: Signature, path: Path, variables: Sequence[kera
     Raises:
         BundleError: an operator has no ONNX form, or the result is not valid ONNX.
     """
+    specs = function_inputs(signature, variables, thresholds=signature.detection is not None)
+    proto = _convert(serve, specs)
+    _fill_in(proto, variables, behind=len(signature.inputs))
+    if signature.detection is not None:
+        _give_defaults(proto, signature.detection)
+    optional = THRESHOLDS if signature.detection is not None else ()
+    _finish(proto, signature, signature.inputs, signature.outputs, optional)
+    proto.doc_string = f"{proto.graph.name} for {signature.task}: raw values in, final values out"
+    _save(proto, path)
+
+
+def write_step(go_on: Any, signature: Signature, path: Path, variables: Sequence[keras.Variable] = ()) -> None:
+    """The same for the graph that goes on by one token.
+
+    Args:
+        go_on: as :func:`step_function` gives it.
+        signature: of the bundle.
+        path: of the file.
+        variables: whose values ``go_on`` takes.
+
+    Raises:
+        BundleError: an operator has no ONNX form, or the result is not valid ONNX.
+    """
+    step = signature.step
+    assert step is not None
+    proto = _convert(go_on, step_inputs(signature, variables))
+    _fill_in(proto, variables, behind=len(step.inputs))
+    _finish(proto, signature, step.inputs, step.outputs)
+    proto.doc_string = f"one step of {proto.graph.name} for {signature.task}: token and states in, states out"
+    _save(proto, path)
+
+
+def _convert(function: Any, specs: Sequence[Any]) -> onnx.ModelProto:
     with _without_logging():
         try:
             proto, _ = tf2onnx.convert.from_function(
-                serve,
-                input_signature=function_inputs(signature, variables, thresholds=signature.detection is not None),
+                function,
+                input_signature=specs,
                 opset=OPSET,
                 custom_op_handlers={
                     "ResizeBilinear": (_resize_bilinear, []),
@@ -49,17 +82,26 @@ def write(serve: Any, signature: Signature, path: Path, variables: Sequence[kera
             )
         except ValueError as error:
             raise BundleError(f"the network has no ONNX form: {error}") from error
-    _fill_in(proto, variables)
-    if signature.detection is not None:
-        _give_defaults(proto, signature.detection)
-    order = [output.name for output in signature.outputs]
+    return proto
+
+
+def _finish(
+    proto: onnx.ModelProto,
+    signature: Signature,
+    inputs: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+    optional: Sequence[str] = (),
+) -> None:
+    """Gives names, dimensions and metadata, and takes away what tf2onnx left behind."""
+    order = [output.name for output in outputs]
     proto.graph.output.sort(key=lambda tensor: order.index(tensor.name) if tensor.name in order else -1)
     names = [tensor.name for tensor in proto.graph.input], [tensor.name for tensor in proto.graph.output]
-    given = [tensor.name for tensor in signature.inputs] + list(THRESHOLDS if signature.detection else ())
-    wanted = given, [tensor.name for tensor in signature.outputs]
+    wanted = [tensor.name for tensor in inputs] + list(optional), order
     if names != wanted:
         raise BundleError(f"the ONNX graph must have inputs and outputs {wanted}; tf2onnx gave {names}.")
-    _name_dimensions(proto, signature)
+    for tensors, told in ((proto.graph.input[: len(inputs)], inputs), (proto.graph.output, outputs)):
+        for tensor, one in zip(tensors, told, strict=True):
+            _name_dimensions(tensor, one)
     del proto.graph.value_info[:]  # tf2onnx's shapes, with invented names for the dimensions
     loops = [node.name for node in proto.graph.node if node.op_type in ("Loop", "Scan")]
     if loops:
@@ -75,8 +117,10 @@ def write(serve: Any, signature: Signature, path: Path, variables: Sequence[kera
     proto.graph.name = str(signature.provenance.get("architecture", "dlapp"))
     proto.producer_name = "dlapp"
     proto.producer_version = dlapp.__version__
-    proto.doc_string = f"{proto.graph.name} for {signature.task}: raw values in, final values out"
     onnx.helper.set_model_props(proto, signature.metadata())
+
+
+def _save(proto: onnx.ModelProto, path: Path) -> None:
     try:
         onnx.checker.check_model(proto, full_check=True)
     except onnx.checker.ValidationError as error:
@@ -84,11 +128,12 @@ def write(serve: Any, signature: Signature, path: Path, variables: Sequence[kera
     onnx.save(proto, path)
 
 
-def _fill_in(proto: onnx.ModelProto, variables: Sequence[keras.Variable]) -> None:
-    """Turns the inputs behind the first into constants, in the order of the variables."""
-    for given, variable in zip(proto.graph.input[1 : len(variables) + 1], variables, strict=True):
+def _fill_in(proto: onnx.ModelProto, variables: Sequence[keras.Variable], *, behind: int) -> None:
+    """Turns the inputs behind so many others into constants, in the order of the variables."""
+    end = behind + len(variables)
+    for given, variable in zip(proto.graph.input[behind:end], variables, strict=True):
         proto.graph.initializer.append(onnx.numpy_helper.from_array(variable.numpy(), given.name))
-    del proto.graph.input[1 : len(variables) + 1]
+    del proto.graph.input[behind:end]
 
 
 def _give_defaults(proto: onnx.ModelProto, detection: Detection) -> None:
@@ -98,17 +143,14 @@ def _give_defaults(proto: onnx.ModelProto, detection: Detection) -> None:
         proto.graph.initializer.append(onnx.numpy_helper.from_array(default, name))
 
 
-def _name_dimensions(proto: onnx.ModelProto, signature: Signature) -> None:
-    given = [*zip(proto.graph.input[:1], signature.inputs, strict=True)]
-    given += [*zip(proto.graph.output, signature.outputs, strict=True)]
-    for tensor, wanted in given:
-        del tensor.type.tensor_type.shape.dim[:]  # which tf2onnx may know less of than the signature
-        for size in wanted.shape:
-            dimension = tensor.type.tensor_type.shape.dim.add()
-            if isinstance(size, str):
-                dimension.dim_param = size
-            else:
-                dimension.dim_value = size
+def _name_dimensions(tensor: onnx.ValueInfoProto, wanted: Tensor) -> None:
+    del tensor.type.tensor_type.shape.dim[:]  # which tf2onnx may know less of than the signature
+    for size in wanted.shape:
+        dimension = tensor.type.tensor_type.shape.dim.add()
+        if isinstance(size, str):
+            dimension.dim_param = size
+        else:
+            dimension.dim_value = size
 
 
 def _resize_bilinear(context: Any, node: Any, name: str, _: Any) -> None:

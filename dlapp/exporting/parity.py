@@ -12,11 +12,11 @@ import numpy as np
 import tensorflow as tf
 from scipy.optimize import linear_sum_assignment
 
-from dlapp.architectures.heads import with_final_output
+from dlapp.architectures.stepping import step_model
 from dlapp.boxes import intersection_over_union
 from dlapp.errors import BundleError, UnknownName
 from dlapp.exporting import saved_model
-from dlapp.exporting.graph import finish, prepare
+from dlapp.exporting.graph import finish, network_of, prepare, prepare_step
 from dlapp.files import write_json
 from dlapp.inference.bundle import ONNX, SIGNATURE, Bundle, check_files
 from dlapp.signature import Signature
@@ -34,6 +34,7 @@ _PACKAGES = {"savedmodel": "tensorflow"}
 
 Outputs = dict[str, np.ndarray]
 _UNSURE = "unsure_"  # in front of the arrays of a case that has a threshold of its own
+_STEP = "step_"  # in front of those of steps
 
 
 class Run(Protocol):
@@ -55,6 +56,32 @@ class Case(NamedTuple):
     min_score: float | None = None
 
 
+class StepCase(NamedTuple):
+    """Some steps one after another, each with the states that the one before left.
+
+    Attributes:
+        tokens: (batch, steps) int32.
+        states: that the first step begins with.
+        probabilities: (batch, steps, classes) float32 that Keras gave.
+        after: the states that Keras's last step left.
+    """
+
+    tokens: np.ndarray
+    states: tuple[np.ndarray, ...]
+    probabilities: np.ndarray
+    after: tuple[np.ndarray, ...]
+
+
+Step = Callable[[np.ndarray, Sequence[np.ndarray]], tuple[np.ndarray, list[np.ndarray]]]
+
+
+class Runtime(NamedTuple):
+    """What was loaded; ``step`` is None where a bundle has none."""
+
+    run: Run
+    step: Step | None = None
+
+
 @dataclasses.dataclass(frozen=True)
 class RuntimeResult:
     """What one runtime answered, against what Keras gave.
@@ -63,9 +90,10 @@ class RuntimeResult:
         runtime: its name.
         version: of the library that ran the bundle.
         largest_difference: absolute, over all outputs of all samples; of values, as a share of the
-            target's deviation or mean, whichever is larger; of boxes, of their scores.
-        same_answer: whether every sample has the same class (a tie within the tolerance counts) or value, or as many
-            boxes, each with one of its class that covers it (intersection over union above 0.99).
+            target's deviation or mean, whichever is larger; of boxes, of their scores; of states, as a share of the
+            largest number in them if that is above 1.
+        same_answer: whether every sample, or token, has the same class (a tie within the tolerance counts) or value, or
+            as many boxes, each with one of its class that covers it (intersection over union above 0.99).
         load_s, latency_s: seconds to load, and the median for one sample alone.
         equal: the verdict.
     """
@@ -86,7 +114,7 @@ class Parity:
     Attributes:
         reference: Keras and its version, whose answers are recorded in ``samples.npz``.
         results: one for each runtime.
-        input_shapes: of the samples: several together, one alone, and pictures of a second size.
+        input_shapes: of the samples: several together, one alone, and pictures or sequences of other sizes.
         tolerance: the largest absolute difference that counts as equal.
     """
 
@@ -129,29 +157,31 @@ def verify(folder: str | Path, runtimes: Iterable[str] | None = None, *, model: 
             raise UnknownName("runtime", name, RUNTIMES)
         if name not in loaders:
             raise BundleError(f"{folder} cannot be run by {name}: it needs {RUNTIMES[name]}, which is not there.")
-    cases = read_samples(folder, signature)
-    results = tuple(_replay(name, loaders[name], signature, cases) for name in chosen)
+    cases, steps = read_samples(folder, signature), read_steps(folder, signature)
+    results = tuple(_replay(name, loaders[name], signature, cases, steps) for name in chosen)
     reference = f"keras {signature.provenance['exported_with']['keras']}"
     parity = Parity(reference, results, tuple(case.inputs.shape for case in cases), _tolerance(signature))
     write_json(folder / PARITY, parity.to_dict())
     return parity
 
 
-def _loaders(folder: Path, signature: Signature, model: keras.Model | None) -> dict[str, Callable[[], Run]]:
+def _loaders(folder: Path, signature: Signature, model: keras.Model | None) -> dict[str, Callable[[], Runtime]]:
     """How each runtime that has what it needs is loaded."""
-    loaders: dict[str, Callable[[], Run]] = {}
+    loaders: dict[str, Callable[[], Runtime]] = {}
     if model is not None:
-        loaders["keras"] = lambda: keras_run(model, signature)
+        loaders["keras"] = lambda: Runtime(
+            keras_run(model, signature), None if signature.step is None else keras_step(model, signature)
+        )
     if f"{saved_model.FOLDER}/saved_model.pb" in signature.files:
-        loaders["savedmodel"] = lambda: _saved_model_run(folder, signature)
+        loaders["savedmodel"] = lambda: _load_saved_model(folder, signature)
     if ONNX in signature.files:
-        loaders["onnxruntime"] = lambda: Bundle(folder).run
+        loaders["onnxruntime"] = lambda: _load_onnx(folder)
     return loaders
 
 
 def keras_run(model: keras.Model, signature: Signature) -> Run:
     """The model in Keras, behind its preprocessing, by ``predict``: an eager call would run another graph."""
-    network = model if signature.detection is not None else with_final_output(model, signature.target)
+    network = network_of(model, signature)
 
     def run(inputs: np.ndarray, *, min_score: float | None = None) -> Outputs:
         outputs = network.predict(prepare(tf.constant(inputs), signature), verbose=0)
@@ -161,8 +191,20 @@ def keras_run(model: keras.Model, signature: Signature) -> Run:
     return run
 
 
-def _saved_model_run(folder: Path, signature: Signature) -> Run:
-    # the function lives only as long as the object that was loaded
+def keras_step(model: keras.Model, signature: Signature) -> Step:
+    """The same for one step."""
+    network = step_model(model)
+
+    def step(tokens: np.ndarray, states: Sequence[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+        given = prepare_step([tf.constant(values) for values in (tokens, *states)], signature)
+        probabilities, *after = network.predict_on_batch(given)
+        return probabilities, after
+
+    return step
+
+
+def _load_saved_model(folder: Path, signature: Signature) -> Runtime:
+    # the functions live only as long as the object that was loaded
     loaded = tf.saved_model.load(str(folder / saved_model.FOLDER))
 
     def run(inputs: np.ndarray, *, min_score: float | None = None) -> Outputs:
@@ -175,11 +217,27 @@ def _saved_model_run(folder: Path, signature: Signature) -> Run:
             outputs = loaded.signatures["with_thresholds"](**given)
         return {name: value.numpy() for name, value in outputs.items()}
 
-    return run
+    one = signature.step
+    if one is None:
+        return Runtime(run)
+
+    def step(tokens: np.ndarray, states: Sequence[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+        given = {wanted.name: tf.constant(value) for wanted, value in zip(one.inputs, (tokens, *states), strict=True)}
+        outputs = loaded.signatures["step"](**given)
+        probabilities, *after = (outputs[output.name].numpy() for output in one.outputs)
+        return probabilities, after
+
+    return Runtime(run, step)
 
 
-def write_samples(path: Path, signature: Signature, cases: Sequence[Case]) -> None:
-    """Writes inputs and outputs under the signature's names; from the second case on with its number."""
+def _load_onnx(folder: Path) -> Runtime:
+    bundle = Bundle(folder)
+    return Runtime(bundle.run, bundle.step)
+
+
+def write_samples(path: Path, signature: Signature, cases: Sequence[Case], steps: StepCase | None = None) -> None:
+    """Writes inputs and outputs under the signature's names, from the second case on with its number; those of steps
+    behind ``step_``, where ``token`` and ``probabilities`` have a second axis, of time."""
     arrays: dict[str, np.ndarray] = {}
     for number, case in enumerate(cases, start=1):
         prefix, suffix = "", "" if number == 1 else f"_{number}"
@@ -188,6 +246,10 @@ def write_samples(path: Path, signature: Signature, cases: Sequence[Case]) -> No
             arrays[f"{_UNSURE}min_score"] = np.array(case.min_score, np.float32)
         arrays[prefix + signature.inputs[0].name + suffix] = case.inputs
         arrays |= {prefix + name + suffix: value for name, value in case.outputs.items()}
+    if steps is not None and signature.step is not None:
+        told = zip(signature.step.inputs, (steps.tokens, *steps.states), strict=True)
+        given = zip(signature.step.outputs, (steps.probabilities, *steps.after), strict=True)
+        arrays |= {_STEP + tensor.name: values for tensor, values in (*told, *given)}
     np.savez_compressed(path, **arrays)  # pyright: ignore[reportArgumentType]
 
 
@@ -208,9 +270,21 @@ def read_samples(folder: Path, signature: Signature) -> list[Case]:
     return cases
 
 
-def _replay(name: str, load: Callable[[], Run], signature: Signature, cases: Sequence[Case]) -> RuntimeResult:
+def read_steps(folder: Path, signature: Signature) -> StepCase | None:
+    """The steps among what :func:`write_samples` wrote; None where the bundle has none."""
+    if signature.step is None:
+        return None
+    with np.load(folder / SAMPLES, allow_pickle=False) as archive:
+        tokens, *states = (archive[_STEP + tensor.name] for tensor in signature.step.inputs)
+        probabilities, *after = (archive[_STEP + tensor.name] for tensor in signature.step.outputs)
+    return StepCase(tokens, tuple(states), probabilities, tuple(after))
+
+
+def _replay(
+    name: str, load: Callable[[], Runtime], signature: Signature, cases: Sequence[Case], steps: StepCase | None
+) -> RuntimeResult:
     started = time.perf_counter()
-    run = load()
+    run, step = load()
     load_s = time.perf_counter() - started
     largest, same = 0.0, True
     unit = _unit(signature)
@@ -222,9 +296,13 @@ def _replay(name: str, load: Callable[[], Run], signature: Signature, cases: Seq
             largest, same = max(largest, difference), same and difference < _INCOMPARABLE
             continue
         for output in signature.outputs:
-            largest = max(largest, _largest_difference(outputs[output.name], expected[output.name]) / unit)
-        if signature.task == "classification":
+            share = _size(expected[output.name]) if signature.task == "sequence_to_sequence" else unit
+            largest = max(largest, _largest_difference(outputs[output.name], expected[output.name]) / share)
+        if "probabilities" in expected:
             same = same and _same_classes(outputs["probabilities"], expected["probabilities"])
+    if steps is not None and step is not None:
+        difference, alike = _replay_steps(step, steps)
+        largest, same = max(largest, difference), same and alike
     return RuntimeResult(
         runtime=name,
         version=importlib.metadata.version(_PACKAGES.get(name, name)),
@@ -234,6 +312,21 @@ def _replay(name: str, load: Callable[[], Run], signature: Signature, cases: Seq
         latency_s=round(_median_latency(run, cases[0].inputs[:1]), 6),
         equal=same and largest <= tolerance,
     )
+
+
+def _replay_steps(step: Step, case: StepCase) -> tuple[float, bool]:
+    """The largest difference of some steps, and whether the likeliest tokens are the same."""
+    states, answers = list(case.states), []
+    for tokens in case.tokens.T:
+        probabilities, states = step(np.ascontiguousarray(tokens), states)
+        answers.append(probabilities)
+    found = np.stack(answers, axis=1)
+    differences = [_largest_difference(found, case.probabilities)]
+    differences += [
+        _largest_difference(given, expected) / _size(expected)
+        for given, expected in zip(states, case.after, strict=True)
+    ]
+    return max(differences), _same_classes(found, case.probabilities)
 
 
 def _tolerance(signature: Signature) -> float:
@@ -260,6 +353,11 @@ def _unit(signature: Signature) -> float:
     """What differences are measured in: 1 for probabilities; values have a unit of their own."""
     target = signature.target
     return 1.0 if target is None else max(target.deviation, abs(target.mean))
+
+
+def _size(states: np.ndarray) -> float:
+    """What differences between states are measured in: a cell of an LSTM counts without bound."""
+    return max(1.0, float(np.abs(states).max()))
 
 
 def _largest_difference(given: np.ndarray, expected: np.ndarray) -> float:

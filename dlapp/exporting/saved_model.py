@@ -12,7 +12,7 @@ from dlapp.signature import Signature
 FOLDER = "saved_model/1"  # TensorFlow Serving reads the version from the folder's name
 
 
-def write(serve: Any, signature: Signature, bundle: Path, adjustable: Any = None) -> None:
+def write(serve: Any, signature: Signature, bundle: Path, adjustable: Any = None, step: Any = None) -> None:
     """Writes ``saved_model/1/`` with the signature among its assets.
 
     Keras finds the variables that ``serve`` uses; a model that was tracked as well would be stored twice.
@@ -22,12 +22,14 @@ def write(serve: Any, signature: Signature, bundle: Path, adjustable: Any = None
         signature: of the function.
         bundle: a folder.
         adjustable: of a detector, the same with thresholds as inputs; ``with_thresholds``.
+        step: as :func:`step_function` gives it; ``step``.
     """
     folder = bundle / FOLDER
     archive = keras.export.ExportArchive()
-    archive.add_endpoint("serving_default", serve)
-    if adjustable is not None:
-        archive.add_endpoint("with_thresholds", adjustable)
+    endpoints = {"serving_default": serve, "with_thresholds": adjustable, "step": step}
+    for name, function in endpoints.items():
+        if function is not None:
+            archive.add_endpoint(name, function)
     with contextlib.redirect_stdout(io.StringIO()):  # Keras prints the endpoints
         archive.write_out(folder, verbose=False)
     (folder / "assets").mkdir(exist_ok=True)

@@ -66,7 +66,7 @@ def network(kind):
     return keras.Model(tokens, outputs, name="toy")
 
 
-def write(model, path, *, right_padded=True):
+def write(model, path, *, tokens=True):
     """Writes the ONNX file of a model with any outputs."""
     dtype, shape = model.inputs[0].dtype, model.inputs[0].shape
     given = Tensor(
@@ -77,7 +77,7 @@ def write(model, path, *, right_padded=True):
         for number, o in enumerate(model.outputs)
     ]
     signature = Signature("test", (given,), tuple(outputs), (), Preprocessing(0))
-    marked = with_onnx_operators(model, right_padded=right_padded)
+    marked = with_onnx_operators(model, tokens=tokens)
 
     def serve(inputs):
         return {f"output{k}": values for k, values in enumerate(keras.tree.flatten(marked(inputs, training=False)))}
@@ -142,7 +142,7 @@ def test_sequences_without_a_mask(kind, tmp_path):
     x = build(kind, {"return_sequences": True}, "concat")(inputs)
     x = layers.Dense(3)(build(kind, {"return_sequences": True}, None)(x))
     model = keras.Model(inputs, [x, build(kind, {"go_backwards": True}, None)(x)], name="toy")
-    graph, session = write(model, tmp_path / "model.onnx", right_padded=False)
+    graph, session = write(model, tmp_path / "model.onnx", tokens=False)
     assert [len(node.input) for node in graph.node if node.op_type == kind] == [4] * 3, "no lengths"
     for batch, time in ((3, 4), (1, 2)):
         vectors = np.random.default_rng(0).normal(size=(batch, time, FEATURES)).astype(np.float32)
@@ -157,7 +157,7 @@ def test_cells_alone_and_unrolled(tmp_path):
     # of which ONNX has no operator; unrolled it needs no loop
     cells = [layers.SimpleRNNCell(2), layers.SimpleRNNCell(3)]
     model = keras.Model(inputs, layers.RNN(cells, unroll=True)(x), name="toy")
-    graph, session = write(model, tmp_path / "model.onnx", right_padded=False)
+    graph, session = write(model, tmp_path / "model.onnx", tokens=False)
     count = Counter(node.op_type for node in graph.node)
     assert (count["GRU"], count["LSTM"], count["RNN"]) == (1, 1, 0)
     vectors = np.random.default_rng(0).normal(size=(2, 3, FEATURES)).astype(np.float32)
