@@ -13,7 +13,7 @@ from pydantic import Field
 
 from dlapp.errors import RecipeError
 from dlapp.files import write_text
-from dlapp.signature import Scale
+from dlapp.signature import Scale, Standardize, Unit
 
 Optimizer = Literal["gradient_descent", "momentum", "nesterov", "rmsprop", "adam", "adamw"]
 Schedule = Literal["constant", "step", "exponential", "inverse_time", "cosine", "plateau"]
@@ -254,6 +254,26 @@ class Detection(_Table):
     flawed: Flawed = "refuse"
 
 
+class Text(_Table):
+    """How texts become tokens; of sources of texts alone. What is left out is chosen by the task and by train.
+
+    Attributes:
+        unit: ``character`` or ``word``.
+        standardize: ``none``, ``lower``, ``strip_punctuation`` or ``lower_and_strip_punctuation``.
+        vocabulary: tokens at most, the most frequent of train; all others count as unknown.
+        min_count: tokens that train has less often count as unknown.
+        length: tokens that are kept of a sequence; 0 for all.
+        window: tokens at once of a running text: what lies further back gets no gradient.
+    """
+
+    unit: Unit | None = None
+    standardize: Standardize | None = None
+    vocabulary: Annotated[int, Field(ge=3)] = 10_000
+    min_count: pydantic.PositiveInt | None = None
+    length: pydantic.NonNegativeInt | None = None
+    window: Annotated[int, Field(ge=2)] = 100
+
+
 class Axis(_Table):
     """One thing that ``dlapp tune`` varies: a range of numbers, or a list of choices.
 
@@ -323,6 +343,7 @@ class Recipe(_Table):
     transfer: Transfer | None = None
     training: Training = Training()
     detection: Detection = Detection()
+    text: Text = Text()
     export: Export = Export()
     tune: Tune = Tune()
 
@@ -361,7 +382,9 @@ class Recipe(_Table):
     def to_toml(self) -> str:
         """The recipe as TOML, with every key that has a value."""
         unsaid = {
-            name for name, table in (("tune", Tune()), ("detection", Detection())) if getattr(self, name) == table
+            name
+            for name, table in (("tune", Tune()), ("detection", Detection()), ("text", Text()))
+            if getattr(self, name) == table
         }
         return tomlkit.dumps(self.model_dump(mode="json", exclude_none=True, exclude=unsaid))
 

@@ -4,9 +4,11 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 
+from dlapp.errors import SourceError
 from dlapp.signature import END, PADDING, START, UNKNOWN, Standardize, Unit, Vocabulary
 
 _PUNCTUATION = re.compile(r"""[!"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']""")  # Keras's own
@@ -93,3 +95,32 @@ def pad(sequences: Sequence[np.ndarray]) -> np.ndarray:
     for row, sequence in zip(padded, sequences, strict=True):
         row[: len(sequence)] = sequence
     return padded
+
+
+def read(path: Path, encoding: str = "utf-8") -> str:
+    """A file as text, its lines ended by ``\\n`` alone and without a mark of the order of bytes.
+
+    Raises:
+        SourceError: it cannot be read, is empty, or holds bytes that are none of ``encoding``.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror or error}.") from error
+    try:
+        text = content.decode("utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise SourceError(
+            f"{path}:{line} is not {encoding} (byte {content[error.start]:#04x}). Say how it is written: "
+            f"--encoding {'latin-1' if encoding != 'latin-1' else 'utf-8'}, or {encoding} after repairing that line."
+        ) from error
+    except LookupError as error:
+        raise SourceError(
+            f"there is no encoding {encoding!r}; write utf-8, latin-1, cp1252, utf-16 or the like."
+        ) from error
+    if "\0" in text:
+        raise SourceError(f"{path}:{text[: text.index(chr(0))].count(chr(10)) + 1} holds a zero byte: it is no text.")
+    if not text.strip():
+        raise SourceError(f"{path} is empty: there is no text in it.")
+    return text.replace("\r\n", "\n").replace("\r", "\n")

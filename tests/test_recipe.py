@@ -59,6 +59,14 @@ FULL = {
         "most": 20,
         "flawed": "skip",
     },
+    "text": {
+        "unit": "word",
+        "standardize": "lower",
+        "vocabulary": 500,
+        "min_count": 3,
+        "length": 40,
+        "window": 20,
+    },
     "export": {"formats": ["onnx"]},
     "tune": {
         "space": {
@@ -129,6 +137,11 @@ def test_the_defaults_are_the_documented_ones():
             "max_overlap": 0.5,
             "most": 100,
             "flawed": "refuse",
+        },
+        "text": {
+            **dict.fromkeys(("unit", "standardize", "min_count", "length")),
+            "vocabulary": 10_000,
+            "window": 100,
         },
         "export": {"formats": ["savedmodel", "onnx"]},
         "tune": {"space": {}, "seed": 0},
@@ -240,7 +253,7 @@ def test_full_sets_every_key_to_something_else():
     assert default["transfer"] is None
     default["transfer"] = Transfer(model="another").model_dump()
     others = [{**other, "transfer": other["transfer"] or default["transfer"]} for other in others]
-    for table in ("preprocessing", "split", "transfer", "training", "detection", "export", "tune"):
+    for table in ("preprocessing", "split", "transfer", "training", "detection", "text", "export", "tune"):
         assert not {key for key in default[table] if all(default[table][key] == other[table][key] for other in others)}
 
 

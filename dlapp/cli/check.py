@@ -15,6 +15,9 @@ def command(
     data_dir: Annotated[
         str | None, typer.Option(metavar="PATH", help="Where the set of tfds:NAME is prepared.")
     ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of a source of texts, such as latin-1; utf-8 where left out.")
+    ] = None,
     draw: Annotated[
         Path | None,
         typer.Option(metavar="FILE.png", help="Draw 24 pictures with their labels into this file."),
@@ -24,9 +27,9 @@ def command(
     """Audits a source: counts, balance, unreadable items, boxes, duplicates, leaks; exit status 1 for a problem."""
     from dlapp.cli.console import import_tensorflow, print_json
     from dlapp.data.auditing import audit
-    from dlapp.data.sources import parse, with_data_dir
+    from dlapp.data.sources import parse, with_data_dir, with_encoding
 
-    source = with_data_dir(source, data_dir)
+    source = with_encoding(with_data_dir(source, data_dir), encoding)
     if parse(source)[0] == "tfds":
         import_tensorflow()
     found = audit(source, drawing=draw)

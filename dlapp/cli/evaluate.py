@@ -26,6 +26,9 @@ def command(
     data_dir: Annotated[
         str | None, typer.Option(metavar="PATH", help="Where the set of tfds:NAME is prepared.")
     ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of a source of texts, such as latin-1; utf-8 where left out.")
+    ] = None,
     split: Annotated[
         Split | None,
         typer.Option(help="Which examples: test where it is left out, or all of a --data without a test split."),
@@ -42,7 +45,7 @@ def command(
     from dlapp.data import load
     from dlapp.data.examples import join, with_labels
     from dlapp.data.pipelines import naming_unreadable
-    from dlapp.data.sources import with_data_dir
+    from dlapp.data.sources import with_data_dir, with_encoding
     from dlapp.errors import SourceError
     from dlapp.training.answering import answer_and_measure, score_answers
     from dlapp.training.grid_loss import GridLoss
@@ -53,12 +56,14 @@ def command(
     signature = folder.read_signature()
     if data is None and data_dir is not None:
         raise SourceError("--data-dir goes with --data tfds:NAME.")
+    if data is None and encoding is not None:
+        raise SourceError("--encoding goes with --data text:FILE or another source of texts.")
     if data is None:
         found = load_own_data(folder)
     else:
         wanted = folder.read_recipe().split
         found = load(
-            with_data_dir(data, data_dir),
+            with_encoding(with_data_dir(data, data_dir), encoding),
             dev=wanted.dev,
             test=wanted.test,
             seed=wanted.seed,
@@ -79,8 +84,12 @@ def command(
     examples = join(list(splits.values())) if split is Split.all else splits[split.value]
     if signature.labels:
         examples = with_labels(examples, found.labels, signature.labels, source=found.source)
+    if examples.are_texts != (signature.preprocessing.vocabulary is not None):
+        kinds = ("texts", "pictures or rows") if examples.are_texts else ("pictures or rows", "texts")
+        raise SourceError(f"{found.source} holds {kinds[0]}; {folder.path} reads {kinds[1]}.")
     try:
-        signature.inputs[0].check(examples.read(0)[np.newaxis])
+        if not examples.are_texts:
+            signature.inputs[0].check(examples.read(0)[np.newaxis])
     except ValueError as error:
         raise SourceError(f"{found.source} does not fit {folder.path}: {error}") from error
     grid_loss = None

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from dlapp.training.model_folder import ModelFolder
 
 _MISTAKES = 16
+_TEXTS = 5  # that a language model makes
 _BATCH_BYTES = 32 * 2**20
 
 
@@ -23,6 +24,12 @@ def tell_scores(scores: Mapping[str, Any]) -> str:
     if "mean_iou" in scores:
         wrong = f"localization error {_figure(scores['localization_error'])}"
         return told + f"mean IoU {_figure(scores['mean_iou'])}  {wrong}  accuracy {_figure(scores['accuracy'])}"
+    if "perplexity" in scores:
+        return told + f"perplexity {scores['perplexity']:.4g}  bits a character {scores['bits_per_character']:.4f}"
+    if "exact_match" in scores:
+        low, high = scores["exact_match_interval"]
+        exact = f"exact match {scores['exact_match']:.4f} (95 %: {low:.4f} to {high:.4f})"
+        return told + f"{exact}  edit distance {scores['edit_distance']:.4g}"
     if "accuracy" in scores:
         low, high = scores["accuracy_interval"]
         return told + f"accuracy {scores['accuracy']:.4f} (95 %: {low:.4f} to {high:.4f})"
@@ -50,8 +57,10 @@ def report(
         diagnosis: what ``diagnosis.json`` holds, where there is one.
     """
     from dlapp.boxes import Boxes
+    from dlapp.evaluation.sequences import Steps
     from dlapp.reporting.detection_report import write_detection_report
     from dlapp.reporting.report import Page, write_report
+    from dlapp.reporting.sequence_report import write_sequence_report
     from dlapp.training.callbacks import read_history
 
     page = Page(
@@ -78,8 +87,30 @@ def report(
             name=lambda index: data.test.name(index, "test"),
         )
         return
+    if isinstance(found, Steps):
+        test = data.test
+        write_sequence_report(
+            folder.report,
+            page,
+            steps=found,
+            inputs=test.inputs.tolist(),
+            wanted=test.wanted.tolist()
+            if page.metrics["task"] == "sequence_to_sequence" and test.wanted is not None
+            else (),
+            names=[test.name(index, "test") for index in range(len(test))],
+            generated=_generated(folder),
+        )
+        return
     mistakes = _mistakes(folder, data, found)
     write_report(folder.report, page, target=data.target, test=(data.test.targets, found), mistakes=mistakes)
+
+
+def _generated(folder: "ModelFolder") -> list[str]:
+    """A few texts that a language model makes; nothing of others."""
+    from dlapp.training.answering_texts import generate
+
+    signature = folder.read_signature()
+    return generate(folder.load_model(), signature, count=_TEXTS) if signature.task == "language_model" else []
 
 
 def _augmented(folder: "ModelFolder", data: "Data") -> list:

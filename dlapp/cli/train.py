@@ -20,6 +20,9 @@ def command(
     data_dir: Annotated[
         str | None, typer.Option(metavar="PATH", help="Where the set of tfds:NAME is prepared.")
     ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of a source of texts, such as latin-1; utf-8 where left out.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training examples.")] = None,
     batch_size: Annotated[str | None, typer.Option(help="Examples a step, or all.")] = None,
     optimizer: Annotated[str | None, typer.Option(help="gradient_descent, momentum, adam, ...")] = None,
@@ -58,6 +61,12 @@ def command(
         if data is None:
             raise RecipeError("--data-dir goes with --data tfds:NAME.")
         data = with_data_dir(data, data_dir)
+    if encoding is not None:
+        from dlapp.data.sources import with_encoding
+
+        if data is None:
+            raise RecipeError("--encoding goes with --data text:FILE or another source of texts.")
+        data = with_encoding(data, encoding)
     given = {
         "architecture": None if what is None or _is_recipe(what) else what,
         "data": data,
@@ -148,12 +157,17 @@ def train_and_report(recipe: "Recipe", folder: "ModelFolder", *, overwrite: bool
     console = Console(stderr=True, soft_wrap=True, markup=False)
     run = prepare(recipe)
     parts = ", ".join(f"{name} {len(part):,}" for name, part in run.data.splits().items())
-    shape = input_shape(run.preprocessing)
-    told = " x ".join(map(str, shape))
-    if len(shape) == 1:
-        told += " input" if shape == (1,) else " inputs"
     count = len(run.data.labels)
     what = f"examples of {count} class{'' if count == 1 else 'es'}" if count else f"examples of {run.data.target}"
+    vocabulary = run.preprocessing.vocabulary
+    if vocabulary is not None:
+        told = f"{len(vocabulary) - vocabulary.reserved:,} different {vocabulary.unit}s"
+        what = f"texts in {run.steps_per_epoch:,} steps" if not count else what.replace("examples", "texts")
+    else:
+        shape = input_shape(run.preprocessing)
+        told = " x ".join(map(str, shape))
+        if len(shape) == 1:
+            told += " input" if shape == (1,) else " inputs"
     for note in (*run.data.notes, *run.notes):
         console.print(f"Note: {note}", highlight=False)
     console.print(

@@ -1,16 +1,22 @@
 """What preprocessing has to know of the data, measured on the training split alone."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
+from dlapp import texts
 from dlapp.data.examples import Examples
 from dlapp.data.pipelines import Pipeline
 from dlapp.errors import SourceError
+from dlapp.recipe import Text
 from dlapp.signature import Preprocessing, Scale, Target
 
 _SHRINKS_WELL = 3  # beyond 2, bilinear resizing skips pixels; averaging them all is three times slower to read
+_FEW_WORDS = 3  # in the median text: a name, which is read by its characters
+_LONGEST = 250  # tokens of a text that gets a class: what follows seldom matters, and costs as much
+_LONGER = 2  # than every answer of train
 
 
 def measure(
@@ -58,6 +64,61 @@ def measure(
         scaler.partial_fit(images.reshape(-1, train.channels).astype(np.float64))
     mean, variance = _moments(scaler)
     return dataclasses.replace(unscaled, scale="standardize", mean=mean, variance=variance)
+
+
+def measure_texts(train: Examples, task: str, text: Text) -> tuple[Preprocessing, Text]:
+    """The vocabularies for a source of texts, and what was chosen where ``text`` leaves it open.
+
+    Language models and answers are of characters, tags of the words as they are; of texts with a class those
+    of a few words are read by characters, all others by words without case and punctuation.
+
+    Args:
+        train: the training split; nothing else is looked at.
+        task: of the data.
+        text: what the recipe says.
+
+    Raises:
+        SourceError: train has no token that is frequent enough.
+    """
+    chosen = _chosen(train, task, text)
+    assert chosen.unit is not None
+    assert chosen.standardize is not None
+    options: dict[str, Any] = {
+        "unit": chosen.unit,
+        "standardize": chosen.standardize,
+        "size": chosen.vocabulary,
+        "min_count": chosen.min_count,
+    }
+    lines = task == "language_model" and len(train) > 1
+    vocabulary = texts.build_vocabulary(train.inputs, marked=lines, length=chosen.length or None, **options)
+    if len(vocabulary) == vocabulary.reserved:
+        raise SourceError(
+            f"train has no token at least {chosen.min_count} times: lower text.min_count, or bring more text."
+        )
+    if task != "sequence_to_sequence":
+        return Preprocessing(channels=0, vocabulary=vocabulary), chosen
+    assert train.wanted is not None
+    target = texts.build_vocabulary(train.wanted, marked=True, **options)
+    # where an answer ends at the latest that never ends by itself
+    longest = max(len(texts.encode(wanted, target)) for wanted in train.wanted)
+    target = dataclasses.replace(target, length=_LONGER * longest)
+    return Preprocessing(channels=0, vocabulary=vocabulary, target_vocabulary=target), chosen
+
+
+def _chosen(train: Examples, task: str, text: Text) -> Text:
+    """The table with a value for every key."""
+    found: dict[str, Any] = {"unit": "character", "standardize": "none", "length": 0}
+    if task == "tagging":
+        found["unit"] = "word"
+    elif task == "classification":
+        words = np.median([len(text.split()) for text in train.inputs])
+        if words > _FEW_WORDS:
+            found |= {"unit": "word", "standardize": "lower_and_strip_punctuation"}
+        found["length"] = _LONGEST
+    said = text.model_dump(exclude_none=True)
+    found |= said
+    found.setdefault("min_count", 2 if found["unit"] == "word" else 1)  # what unknown means is learned from the rare
+    return text.model_copy(update=found)
 
 
 def measure_target(train: Examples, name: str, *, ends_linear: bool = True) -> Target:

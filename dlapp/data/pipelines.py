@@ -71,7 +71,7 @@ class Pipeline:
             float32 as the network takes them, and (batch,) int32 classes or float32 numbers, or
             (batch, rows, columns, boxes, 5 + classes) float32 labels of a grid.
         """
-        order = self._order(shuffle_seed, epoch)
+        order = order_of(len(self.examples), shuffle_seed, epoch)
         ready = resize if augment is not None else preprocess  # as far as the values can be kept from pass to pass
         kept = self._keep(ready)
         if kept is not None:
@@ -117,22 +117,6 @@ class Pipeline:
         assert self.detection is not None
         assert self.preprocessing.size is not None
         return encode(corners, classes, size=self.preprocessing.size, detection=self.detection, count=self.classes)
-
-    def _order(self, seed: int | None, epoch: tf.Variable | None) -> tf.data.Dataset:
-        count = len(self.examples)
-        if seed is None:
-            return tf.data.Dataset.range(count)
-        if epoch is None:
-            return tf.data.Dataset.range(count).shuffle(count, seed=seed)
-
-        def shuffled(_: tf.Tensor) -> tf.data.Dataset:
-            # runs when a pass starts, so the variable is read then
-            keys = tf.random.stateless_uniform(
-                [count], seed=tf.stack([tf.cast(seed, tf.int64), epoch]), dtype=tf.float64
-            )
-            return tf.data.Dataset.from_tensor_slices(tf.argsort(keys, stable=True))
-
-        return tf.data.Dataset.range(1).flat_map(shuffled)
 
     def _keep(self, transform: Callable[[tf.Tensor, Preprocessing], tf.Tensor]) -> tf.Tensor | None:
         """All the inputs, transformed, or None where they do not fit."""
@@ -184,6 +168,27 @@ class Pipeline:
             return transform(found, self.preprocessing), targets(indices)
 
         return order.batch(batch_size).map(read, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def order_of(count: int, seed: int | None, epoch: tf.Variable | None) -> tf.data.Dataset:
+    """The numbers below ``count``, one at a time.
+
+    Args:
+        count: how many.
+        seed: gives another order in every pass; None is their own order.
+        epoch: makes the order a function of ``seed`` and this number alone.
+    """
+    if seed is None:
+        return tf.data.Dataset.range(count)
+    if epoch is None:
+        return tf.data.Dataset.range(count).shuffle(count, seed=seed)
+
+    def shuffled(_: tf.Tensor) -> tf.data.Dataset:
+        # runs when a pass starts, so the variable is read then
+        keys = tf.random.stateless_uniform([count], seed=tf.stack([tf.cast(seed, tf.int64), epoch]), dtype=tf.float64)
+        return tf.data.Dataset.from_tensor_slices(tf.argsort(keys, stable=True))
+
+    return tf.data.Dataset.range(1).flat_map(shuffled)
 
 
 @contextlib.contextmanager

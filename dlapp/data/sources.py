@@ -31,12 +31,24 @@ SOURCES: dict[str, tuple[str, str, str]] = {
     "coco": ("coco", "coco:FILE", "pictures with boxes in COCO's JSON: instances_train2017.json, FILE.json?images=DIR"),
     "npz": ("npz", "npz:FILE", "NumPy arrays of pictures or rows: x_train, y_train, x_test, ... or x, y"),
     "tfds": ("tfds", "tfds:NAME", "a set that tensorflow-datasets has prepared, as in tfds:mnist; see --data-dir"),
+    "pydoc": ("running_text", "pydoc", "the text of Python's own documentation topics, for a language model"),
+    "text": ("running_text", "text:FILE", "a running text, for a language model"),
+    "lines": ("lines", "lines:FILE", "one sequence a line, such as names, for a language model"),
+    "labelled": (
+        "labelled",
+        "labelled:FILE-or-DIR",
+        "texts with a class: a table, one folder a class or one file a class",
+    ),
+    "conllu": ("conllu", "conllu:FILE", "words with tags, as in Universal Dependencies; conllu:FILE?column=xpos"),
+    "pairs": ("pairs", "pairs:FILE", "source, tab, target: a text and what it is to become"),
+    "dates": ("dates", "dates", "dates as people write them, and in ISO 8601; dates?examples=10000&seed=0"),
     "csv": ("table", "csv:FILE?target=COLUMN", "a table with numbers and categories, or a folder of train.csv, ..."),
 }
 
+_TEXTS = ("text", "lines", "labelled", "conllu", "pairs")  # whose files have an encoding
 _SUFFIXES = {
     **{".h5": "h5", ".hdf5": "h5", ".npz": "npz", ".csv": "csv", ".tsv": "csv"},
-    **{".yaml": "yolo", ".yml": "yolo", ".json": "coco"},
+    **{".yaml": "yolo", ".yml": "yolo", ".json": "coco", ".conllu": "conllu", ".txt": "text"},
 }
 
 
@@ -122,7 +134,7 @@ def read(
     elif scheme == "csv":
         loaded = module.load(rest, known=columns)
     else:
-        loaded = module.load(scheme if SOURCES[scheme][0] == "embedded" else rest)
+        loaded = module.load(rest if rest or scheme == "dates" else scheme)  # what is embedded has a name and no more
     if channels is None:
         return loaded
     return loaded._replace(parts={name: with_channels(part, channels) for name, part in loaded.parts.items()})
@@ -138,7 +150,7 @@ def parse(source: str) -> tuple[str, str]:
     if not source:
         raise SourceError("a source must be named: `dlapp list sources` explains them.")
     name, _, options = source.partition("?")
-    if name == "shapes":
+    if name in ("shapes", "dates"):
         return name, options
     scheme, colon, rest = source.partition(":")
     if scheme in SOURCES:
@@ -146,7 +158,9 @@ def parse(source: str) -> tuple[str, str]:
         if needs_path and not rest:
             raise SourceError(f"{scheme} needs a path: write {SOURCES[scheme][1]}; got {source!r}.")
         if not needs_path and colon:
-            more = ", or options as in shapes?objects=1" if scheme == "shapes" else ""
+            more = {"shapes": ", or options as in shapes?objects=1", "dates": ", or options as in dates?seed=1"}.get(
+                scheme, ""
+            )
             raise SourceError(f"{scheme} takes nothing after its name{more}; got {source!r}.")
         return scheme, rest
     path = Path(source.partition("?")[0])
@@ -155,6 +169,21 @@ def parse(source: str) -> tuple[str, str]:
     if colon or not any(mark in source for mark in "/\\."):
         raise UnknownName("source", scheme if colon else source, SOURCES, remedy="`dlapp list sources` explains them.")
     raise SourceError(f"{source} does not exist. A source is written scheme:rest or is a path that exists.")
+
+
+def with_encoding(source: str, encoding: str | None) -> str:
+    """``text:FILE?encoding=NAME``, which a recipe repeats; the source itself where ``encoding`` is None.
+
+    Raises:
+        SourceError: it is no source of texts, or names an encoding already.
+    """
+    if encoding is None:
+        return source
+    place, mark, options = source.partition("?")
+    if parse(source)[0] not in _TEXTS or "encoding" in urllib.parse.parse_qs(options):
+        known = ", ".join(f"{scheme}:" for scheme in _TEXTS)
+        raise SourceError(f"--encoding is of files of text: it goes with {known}; got {source}.")
+    return f"{place}?{options}{'&' if mark else ''}encoding={urllib.parse.quote(encoding)}"
 
 
 def with_data_dir(source: str, data_dir: str | None) -> str:
@@ -203,6 +232,10 @@ def _recognise(path: Path) -> str:
             return "coco"
         if _holds_xml(path) or any(_holds_xml(child) for child in path.iterdir() if child.name.lower() in SPLIT_NAMES):
             return "voc"
+        if any(path.glob("*.conllu")):
+            return "conllu"
+        if any(path.rglob("*.txt")) and not pictures.below(path):
+            return "labelled"
         return "csv" if any(path.glob("*.csv")) and not any(child.is_dir() for child in path.iterdir()) else "folder"
     if path.suffix.lower() in _SUFFIXES:
         return _SUFFIXES[path.suffix.lower()]

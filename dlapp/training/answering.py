@@ -14,10 +14,13 @@ from dlapp.data.detections import detect
 from dlapp.data.pipelines import Pipeline
 from dlapp.evaluation import score, score_detection, score_localization, score_regression
 from dlapp.evaluation.classification import predict_classes
+from dlapp.evaluation.sequences import Steps, errors_of_steps, score_language_model, score_replies, score_tagging
 from dlapp.signature import Signature
+from dlapp.training.answering_texts import answer_steps, classify
 from dlapp.training.grid_loss import GridLoss
 
-Answers = np.ndarray | Boxes  # probabilities (n, classes), values (n, 1), or what was found
+# probabilities (n, classes), values (n, 1), what was found, or what was answered at every step
+Answers = np.ndarray | Boxes | Steps
 
 _BATCH = 32
 _UNSURE = 0.01  # boxes from here on count in mean average precision, which looks at all thresholds
@@ -35,6 +38,8 @@ def answer_and_measure(
     """As :func:`answer`, and in the same pass the loss of a detector; None for others, and without ``grid_loss``."""
     if signature.detection is not None:
         return _detect(model, examples, signature, grid_loss)
+    if signature.preprocessing.vocabulary is not None:
+        return (classify if signature.task == "classification" else answer_steps)(model, examples, signature), None
     network = with_final_output(model, signature.target)
     pipeline = Pipeline(examples, signature.preprocessing, cache_bytes=0)  # read once
     inputs = pipeline.batches(2 * _BATCH).map(lambda inputs, _: inputs)
@@ -96,6 +101,8 @@ def score_answers(
         signature: of the network.
         loss: of a detector, if it was measured.
     """
+    if isinstance(answers, Steps):
+        return _score_steps(examples, answers, signature)
     if signature.detection is None:
         values = cast(np.ndarray, answers)
         if signature.target is None:
@@ -110,11 +117,23 @@ def score_answers(
     return {**measured, **score_detection(wanted, found, signature.labels)}
 
 
+def _score_steps(examples: Examples, steps: Steps, signature: Signature) -> dict[str, Any]:
+    if signature.task == "tagging":
+        return score_tagging(steps, signature.labels)
+    if signature.task == "language_model":
+        return score_language_model(steps)
+    assert examples.wanted is not None
+    return score_replies(steps, examples.wanted.tolist())
+
+
 def errors_of(examples: Examples, answers: Answers, signature: Signature) -> np.ndarray:
     """(n,) float64 from 0: 1 where the class is wrong and 0 where it is right; absolute errors; or 1 - F1 of a picture.
 
+    Of sequences the share of wrong tags, bits a character, or 1 where the answer is another text.
     Of pictures with boxes, F1 is that of the boxes that are told: 1 where there is nothing and nothing was found.
     """
+    if isinstance(answers, Steps):
+        return errors_of_steps(answers, signature.task, None if examples.wanted is None else examples.wanted.tolist())
     if signature.detection is not None:
         assert examples.boxes is not None
         found = cast(Boxes, answers)

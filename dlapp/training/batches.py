@@ -5,6 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from dlapp.data.augmentation import augmenter
+from dlapp.data.sequences import SequencePipeline
 from dlapp.training.preparing import Run, class_weights
 from dlapp.training.soft_targets import SoftTargets, are_soft
 
@@ -24,11 +25,13 @@ class Batches:
 
     def __init__(self, run: Run, epoch: tf.Variable | None = None) -> None:
         self._run = run
-        augment = None
-        if run.preprocessing.size is not None:
-            augment = augmenter(run.recipe.preprocessing.augment, run.preprocessing.size)
-        seed = run.recipe.training.seed
-        self.train = run.pipeline("train").batches(run.batch_size, shuffle_seed=seed, epoch=epoch, augment=augment)
+        pipeline, seed, augment = run.pipeline("train"), run.recipe.training.seed, None
+        if isinstance(pipeline, SequencePipeline):
+            self.train = pipeline.batches(run.batch_size, shuffle_seed=seed, epoch=epoch)
+        else:
+            if run.preprocessing.size is not None:
+                augment = augmenter(run.recipe.preprocessing.augment, run.preprocessing.size)
+            self.train = pipeline.batches(run.batch_size, shuffle_seed=seed, epoch=epoch, augment=augment)
         self.class_weights = class_weights(run.recipe, run.data)
         self.seeded: list[Any] = list(augment.variables) if augment is not None else []
         self._soft = None

@@ -1,6 +1,7 @@
 """From the words of a recipe to what ``model.compile`` takes."""
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -13,6 +14,7 @@ from dlapp.recipe import OPTIMIZERS, Recipe, Training
 from dlapp.training.grid_loss import BoxOverlap, GridLoss
 from dlapp.training.precision import LossScaling, computes_in_float16
 from dlapp.training.schedules import learning_rate
+from dlapp.training.sequences import wanted_shape
 from dlapp.training.soft_targets import RoundedBinaryAccuracy
 
 _OPTIMIZERS: dict[str, type[keras.optimizers.Optimizer]] = {
@@ -30,7 +32,7 @@ _STEPS_PER_EXECUTION = 16
 
 
 def build(
-    recipe: Recipe, input_shape: tuple[int, ...], classes: int, *, base: keras.Model | None = None
+    recipe: Recipe, input_shape: tuple[int | None, ...], classes: int, *, base: keras.Model | None = None
 ) -> keras.Model:
     """The network of a recipe, uncompiled.
 
@@ -44,25 +46,13 @@ def build(
         RecipeError: the builder has no such option, or refuses its value.
         UnknownName: there is no such architecture, or it has no such option.
     """
-    make = builder(recipe.architecture)
-    known = inspect.signature(make).parameters
+    builder(recipe.architecture)  # an unknown name is told with its nearest
     task = ARCHITECTURES[recipe.architecture].task
     options: dict[str, Any] = {"classes": classes or 1}
-    if not classes and "classifier_activation" in known:
+    if not classes:
         options["classifier_activation"] = None
-    options |= recipe.architecture_options
-    for name in options:
-        if name not in known or name == "input_shape":
-            raise UnknownName(f"option of {recipe.architecture}", name, known.keys() - {"input_shape"})
-    training = recipe.training
-    if training.l1 or training.l2:
-        options["kernel_regularizer"] = _regularizer(training)
-    if training.dropout or ("dropout" in known and "dropout" in training.model_fields_set - options.keys()):
-        if "dropout" not in known:
-            raise RecipeError(f"{recipe.architecture} has no dropout: remove training.dropout from the recipe.")
-        options["dropout"] = training.dropout
     try:
-        model = make(input_shape, **options)
+        model = _make(recipe, input_shape, options)
     except (ValueError, TypeError) as error:
         message = f"{recipe.architecture} cannot be built on {input_shape}: {error}"
         if not classes and task is None:
@@ -86,6 +76,53 @@ def build(
     if classes:
         gives_logits(model)  # refuses other activations
     return model
+
+
+def build_for_texts(recipe: Recipe, options: Mapping[str, Any]) -> keras.Model:
+    """The network of a recipe that reads tokens, uncompiled.
+
+    Args:
+        recipe: names the architecture and its options.
+        options: what the data decide of it.
+
+    Raises:
+        RecipeError: the builder refuses an option, or the network gives something else than the data ask for.
+        UnknownName: there is no such option.
+    """
+    try:
+        model = _make(recipe, (None,), options)
+    except (ValueError, TypeError) as error:
+        raise RecipeError(f"{recipe.architecture} cannot be built for {recipe.data}: {error}") from error
+    wanted, given = wanted_shape(options), model.outputs[0].shape[1:]
+    if given != wanted or recipe.architecture_options.get("form", options["form"]) != options["form"]:
+        raise RecipeError(
+            f"{recipe.data} needs answers of {wanted} in the form {options['form']}; {recipe.architecture} gives "
+            f"{given}. Remove form, classes and include_top from architecture_options."
+        )
+    gives_logits(model)  # refuses other activations
+    return model
+
+
+def _make(recipe: Recipe, input_shape: tuple[int | None, ...], options: Mapping[str, Any]) -> keras.Model:
+    """The network of a recipe; of ``options``, which its own go before, those that the builder knows.
+
+    Raises:
+        ValueError, TypeError: the builder refuses an option.
+    """
+    make = builder(recipe.architecture)
+    known = inspect.signature(make).parameters
+    options = {name: value for name, value in options.items() if name in known} | recipe.architecture_options
+    for name in options:
+        if name not in known or name == "input_shape":
+            raise UnknownName(f"option of {recipe.architecture}", name, known.keys() - {"input_shape"})
+    training = recipe.training
+    if training.l1 or training.l2:
+        options["kernel_regularizer"] = _regularizer(training)
+    if training.dropout or ("dropout" in known and "dropout" in training.model_fields_set - options.keys()):
+        if "dropout" not in known:
+            raise RecipeError(f"{recipe.architecture} has no dropout: remove training.dropout from the recipe.")
+        options["dropout"] = training.dropout
+    return make(input_shape, **options)
 
 
 def rebuild(recipe: Recipe, base: keras.Model, classes: int) -> keras.Model:
@@ -150,7 +187,7 @@ def compile_for(
     Args:
         model: a network.
         training: of the recipe.
-        task: ``classification``, ``regression``, ``localization`` or ``detection``.
+        task: of the data.
         steps_per_epoch: of the run.
         soft: whether targets are shares of each class instead of classes.
         grid_loss: of a detector.
@@ -161,6 +198,8 @@ def compile_for(
         loss=loss,
         metrics=[metric],
         steps_per_execution=_STEPS_PER_EXECUTION if model.count_params() < _SMALL_MODEL else 1,
+        # XLA would compile a step again for each length of a batch, and is no faster at recurrent layers on a CPU
+        jit_compile=False if None in model.inputs[0].shape[1:] else "auto",
     )
 
 

@@ -13,6 +13,7 @@ from dlapp.evaluation.classification import predict_classes
 from dlapp.evaluation.detection_errors import divide_errors
 from dlapp.evaluation.label_errors import out_of_fold, suspicious_labels
 from dlapp.evaluation.segments import by_quantile, confused_pairs, worst_segments
+from dlapp.evaluation.sequences import Steps
 from dlapp.training.measured import Measured
 
 _SHOWN = 10  # rows of each list
@@ -26,6 +27,9 @@ def analyse_errors(measured: Measured) -> dict[str, Any]:
     if isinstance(answers, Boxes):
         assert dev.boxes is not None
         divided = divide_errors(dev.boxes, answers, data.labels, min_score=measured.min_score)
+    elif isinstance(answers, Steps):
+        if data.labels:
+            confused = confused_pairs(answers.wanted, answers.predicted, data.labels)[:_SHOWN]
     elif data.labels:
         predicted = predict_classes(answers)
         confused = confused_pairs(dev.targets, predicted, data.labels)[:_SHOWN]

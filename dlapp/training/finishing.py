@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 import dlapp
-from dlapp import pictures
+from dlapp import pictures, texts
 from dlapp.data import Examples
 from dlapp.data.pipelines import naming_unreadable
 from dlapp.files import replacing, write_json
+from dlapp.signature import Preprocessing, Vocabulary
 from dlapp.training.answering import Answers, answer_and_measure, score_answers
 from dlapp.training.callbacks import read_history
 from dlapp.training.model_folder import ModelFolder, load_keras
@@ -23,7 +24,15 @@ from dlapp.training.preparing import Run
 _SAMPLES = 8
 _CANDIDATES = 32
 _SAMPLE_SIDE = 512  # pixels: a bundle carries the samples
-_HEADLINES = ("examples", "loss", "map_50", "map_50_95", "mean_iou", "accuracy", "mean_absolute_error", "r2")
+_SAMPLE_TOKENS = 64
+_HEADLINES = (
+    *("examples", "loss", "map_50", "map_50_95", "mean_iou", "accuracy", "mean_absolute_error", "r2"),
+    *("exact_match", "perplexity", "bits_per_character"),
+)
+_BEFORE_ACCURACY = (
+    *(("map_50", "mAP@0.5"), ("mean_iou", "mean IoU")),
+    *(("exact_match", "exact match"), ("bits_per_character", "bits a character")),
+)
 _LIBRARIES = ("keras", "tensorflow", "numpy", "scikit-learn", "pillow")
 
 
@@ -53,7 +62,7 @@ def finish(run: Run, folder: ModelFolder) -> dict[str, Answers]:
         "data_hash": run.data.hash,
         "own_splits": list(run.data.own_splits),
     }
-    write_samples(folder, run.data.test)
+    write_samples(folder, run.data.test, run.preprocessing)
     dataclasses.replace(run.signature, provenance=_provenance(run, folder, metrics)).write(folder.signature)
     seconds = sum(row["seconds"] for row in read_history(folder.history))
     machine = f"{os.cpu_count()} CPU cores, {seconds:.0f} s"
@@ -64,7 +73,7 @@ def finish(run: Run, folder: ModelFolder) -> dict[str, Answers]:
 
 
 def _headline(scores: dict[str, Any]) -> str:
-    for key, name in (("map_50", "mAP@0.5"), ("mean_iou", "mean IoU")):
+    for key, name in _BEFORE_ACCURACY:
         if key in scores:
             return f"{name} {scores[key]:.4f}" if scores[key] is not None else "without objects"
     if "accuracy" in scores:
@@ -72,8 +81,11 @@ def _headline(scores: dict[str, Any]) -> str:
     return f"mean absolute error {scores['mean_absolute_error']:.4g}"
 
 
-def write_samples(folder: ModelFolder, examples: Examples) -> None:
-    """A few raw inputs of one shape, from the beginning of ``examples``; photographs are made smaller."""
+def write_samples(folder: ModelFolder, examples: Examples, preprocessing: Preprocessing) -> None:
+    """A few raw inputs of one shape, from the beginning of ``examples``; photographs become smaller, texts shorter."""
+    if preprocessing.vocabulary is not None:
+        _write_sample_inputs(folder, _sample_tokens(examples, preprocessing.vocabulary))
+        return
     samples: list[np.ndarray] = []
     for index in range(min(len(examples), _CANDIDATES)):
         candidate = examples.read(index)
@@ -83,8 +95,22 @@ def write_samples(folder: ModelFolder, examples: Examples) -> None:
             samples.append(candidate)
         if len(samples) == _SAMPLES:
             break
+    _write_sample_inputs(folder, np.stack(samples))
+
+
+def _sample_tokens(examples: Examples, vocabulary: Vocabulary) -> np.ndarray:
+    """(n, time) int32, with zeros behind the shorter texts; of a running text what follows each other."""
+    tokens = [texts.encode(text, vocabulary) for text in examples.inputs[:_SAMPLES]]
+    if len(examples) == 1:
+        tokens = [
+            tokens[0][begin : begin + _SAMPLE_TOKENS] for begin in range(0, _SAMPLES * _SAMPLE_TOKENS, _SAMPLE_TOKENS)
+        ]
+    return texts.pad([some[:_SAMPLE_TOKENS] for some in tokens if len(some)])
+
+
+def _write_sample_inputs(folder: ModelFolder, inputs: np.ndarray) -> None:
     with replacing(folder.samples) as beside:
-        np.savez_compressed(beside, inputs=np.stack(samples))
+        np.savez_compressed(beside, inputs=inputs)
 
 
 def versions() -> dict[str, str]:

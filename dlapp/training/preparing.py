@@ -1,6 +1,7 @@
 """A recipe made ready to train: data split, preprocessing measured, network built; nothing is written yet."""
 
 import dataclasses
+import functools
 import inspect
 import math
 from collections.abc import Sequence
@@ -16,16 +17,18 @@ from dlapp import signature as signatures
 from dlapp.architectures import ARCHITECTURES, builder
 from dlapp.data import Data, Examples, load
 from dlapp.data.examples import with_channels
-from dlapp.data.measuring import measure, measure_target
+from dlapp.data.measuring import measure, measure_target, measure_texts
 from dlapp.data.pipelines import Pipeline, naming_unreadable
+from dlapp.data.sequences import SequencePipeline
 from dlapp.errors import RecipeError, SourceError, UnknownName
 from dlapp.recipe import Augment, Recipe
 from dlapp.training.base_network import BaseNetwork, base_folder, load_base, with_backbone
-from dlapp.training.compiling import build, rebuild
+from dlapp.training.compiling import build, build_for_texts, rebuild
 from dlapp.training.detecting import check_task, detection_of
 from dlapp.training.grid_loss import GridLoss
 from dlapp.training.model_folder import ModelFolder
 from dlapp.training.precision import in_mixed_precision
+from dlapp.training.sequences import check_texts, network_options, signature_of
 from dlapp.training.soft_targets import are_soft
 
 _DETECTOR_SIZES = {"localizer": (128, 128), "yolo_grid": (256, 256)}  # on files of any size
@@ -54,6 +57,8 @@ class Run:
     def signature(self) -> signatures.Signature:
         """What goes into the network and what comes out."""
         labels = self.data.labels
+        if self.preprocessing.vocabulary is not None:
+            return signature_of(self.data, self.preprocessing, self.model)
         if self.detection is not None:
             return signatures.boxes(labels, self.preprocessing, self.detection)
         if self.target is not None:
@@ -69,17 +74,29 @@ class Run:
 
     @property
     def batch_size(self) -> int:
-        """Examples a step."""
+        """Examples a step; of a running text windows."""
         size = self.recipe.training.batch_size
-        return len(self.data.train) if size == "all" else size
+        if size != "all":
+            return size
+        return len(self.data.train) if self._texts is None else len(self._texts.stretches)
 
     @property
     def steps_per_epoch(self) -> int:
         """Steps an epoch, the last of which may be smaller."""
+        if self._texts is not None:
+            return self._texts.steps(self.batch_size)
         return math.ceil(len(self.data.train) / self.batch_size)
 
-    def pipeline(self, split: str) -> Pipeline:
+    @functools.cached_property
+    def _texts(self) -> SequencePipeline | None:
+        pipeline = self.pipeline("train")
+        return pipeline if isinstance(pipeline, SequencePipeline) else None
+
+    def pipeline(self, split: str) -> Pipeline | SequencePipeline:
         """Train, dev or test on its way to the network, its targets in the network's scale."""
+        if self.preprocessing.vocabulary is not None:
+            examples = self.data.splits()[split]
+            return SequencePipeline(examples, self.preprocessing, self.data.task, self.recipe.text.window)
         examples = scaled(self.data.splits()[split], self.target)
         return Pipeline(examples, self.preprocessing, detection=self.detection, classes=len(self.data.labels))
 
@@ -110,12 +127,17 @@ def prepare(recipe: Recipe, data: Data | None = None, preprocessing: signatures.
     wanted = recipe.preprocessing
     data = load_data(recipe) if data is None else data
     check_task(recipe, data)
+    check_texts(recipe, data)
     detects = ARCHITECTURES[recipe.architecture].task is not None
     if base is not None and not detects:
         preprocessing = _check_fits(base, recipe, data)
     if wanted.channels is not None:
         data = _convert(data, wanted.channels)
-    if preprocessing is None:
+    if data.train.are_texts:
+        measured, text = measure_texts(data.train, data.task, recipe.text)
+        preprocessing = preprocessing or measured
+        recipe = recipe.model_copy(update={"text": text})
+    elif preprocessing is None:
         with naming_unreadable(data.train):
             preprocessing = measure(
                 data.train,
@@ -135,7 +157,9 @@ def prepare(recipe: Recipe, data: Data | None = None, preprocessing: signatures.
         update = {"size": preprocessing.size, "channels": data.channels, "antialias": preprocessing.antialias}
         resolved = wanted.model_copy(update=update)
     keras.utils.set_random_seed(recipe.training.seed)
-    if base is None or detects:
+    if data.train.are_texts:
+        model = build_for_texts(recipe, network_options(data, preprocessing))
+    elif base is None or detects:
         model = build(recipe, input_shape(preprocessing), len(data.labels), base=base and base.model)
     else:
         model = rebuild(recipe, base.model, len(data.labels))
@@ -164,7 +188,8 @@ def prepare(recipe: Recipe, data: Data | None = None, preprocessing: signatures.
 def _convert(data: Data, channels: int) -> Data:
     """The data with that many channels; those that a search loaded do not know of a network to start from."""
     if not data.channels:
-        raise RecipeError(f"preprocessing.channels is {channels}; {data.source} holds rows, not pictures: remove it.")
+        what = "texts" if data.train.are_texts else "rows"
+        raise RecipeError(f"preprocessing.channels is {channels}; {data.source} holds {what}, not pictures: remove it.")
     parts = {name: with_channels(part, channels) for name, part in data.splits().items()}
     return dataclasses.replace(data, **parts)
 
@@ -193,7 +218,8 @@ def _with_own_keys(recipe: Recipe) -> Recipe:
     tables: dict[str, Any] = {"training": recipe.training, "preprocessing": recipe.preprocessing}
     for dotted, value in ARCHITECTURES[recipe.architecture].own.items():
         table, key = dotted.split(".")
-        if key not in tables[table].model_fields_set:
+        said = tables[table].model_fields_set
+        if key not in said and not (key == "clip_norm" and "clip_value" in said):  # which exclude each other
             value = Augment(**value) if key == "augment" else value
             tables[table] = tables[table].model_copy(update={key: value})
     return recipe.model_copy(update=tables)
@@ -209,7 +235,8 @@ def _check_changes(recipe: Recipe, data: Data, size: tuple[int, int] | None) -> 
         )
     if size is None:
         if augment != Augment():
-            raise RecipeError(f"{recipe.data} holds rows, not pictures: remove preprocessing.augment.")
+            what = "texts" if data.train.are_texts else "rows"
+            raise RecipeError(f"{recipe.data} holds {what}, not pictures: remove preprocessing.augment.")
     elif augment.crop > min(size):
         raise RecipeError(
             f"preprocessing.augment.crop must be at most {min(size)}, the shorter side of the pictures; got "
@@ -279,7 +306,7 @@ def class_weights(recipe: Recipe, data: Data) -> dict[int, float] | None:
     wanted = recipe.training.class_weights
     if wanted is None:
         return None
-    if data.task == "regression":
+    if data.task != "classification":
         raise RecipeError(f"{recipe.data} has no classes to weigh: remove training.class_weights.")
     if wanted == "balanced":
         every = np.unique(data.train.targets)
@@ -337,8 +364,10 @@ def load_own_data(folder: ModelFolder) -> Data:
     return data
 
 
-def input_shape(preprocessing: signatures.Preprocessing) -> tuple[int, ...]:
-    """What the network takes, without the batch."""
+def input_shape(preprocessing: signatures.Preprocessing) -> tuple[int | None, ...]:
+    """What the network takes, without the batch; None for a sequence of any length."""
+    if preprocessing.vocabulary is not None:
+        return (None,)
     if preprocessing.size is None:
         return (preprocessing.width,)
     return (*preprocessing.size, preprocessing.channels)

@@ -50,7 +50,7 @@ def test_a_bare_path_is_recognised_by_what_it_holds(workplace, name, scheme):
     [
         ("digts", UnknownName, "unknown source 'digts'. Did you mean digits.*dlapp list sources"),
         ("foldr:x", UnknownName, "unknown source 'foldr'. Did you mean folder"),
-        ("kaggle:mnist", UnknownName, "Known: breast_cancer, coco, csv, .* wine"),
+        ("kaggle:mnist", UnknownName, "Known: breast_cancer, coco, conllu, csv, .* wine"),
         ("some/where", SourceError, "some/where does not exist"),
         ("missing.npz", SourceError, "missing.npz does not exist"),
         ("digits:8", SourceError, "digits takes nothing after its name; got 'digits:8'"),
