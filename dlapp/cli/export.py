@@ -65,7 +65,10 @@ def example_input(bundle: "Path") -> str:
     from dlapp.inference.bundle import SIGNATURE
     from dlapp.signature import Signature
 
-    return "TABLE.csv" if Signature.read(bundle / SIGNATURE).preprocessing.size is None else "PICTURE..."
+    preprocessing = Signature.read(bundle / SIGNATURE).preprocessing
+    if preprocessing.vocabulary is not None:
+        return '"some text"'
+    return "TABLE.csv" if preprocessing.size is None else "PICTURE..."
 
 
 def export_folder(

@@ -121,12 +121,13 @@ def export(
                 network = with_onnx_operators(one_step, tokens=tokens, loops=False)
                 kernels = large_kernels(network)
                 onnx_file.write_step(step_function(network, signature, kernels), signature, scratch / STEP, kernels)
-        cases = _cases(model, signature, samples)
-        steps = None if one_step is None else _step_case(model, signature, cases[0])
+        runtime = parity.keras_runtime(model, signature)
+        cases = _cases(runtime.run, signature, samples)
+        steps = None if runtime.step is None else _step_case(runtime.step, signature, cases[0])
         parity.write_samples(scratch / parity.SAMPLES, signature, cases, steps)
         write_text(scratch / "README.md", readme.render(signature, folder.name, formats))
         _write_hashes(scratch, signature)
-        found = parity.verify(scratch, model=model)
+        found = parity.verify(scratch, loaded=runtime)
         if not found.holds:
             worst = max(found.results, key=lambda result: result.largest_difference)
             raise ParityError(
@@ -200,14 +201,16 @@ def _check_outputs(model: keras.Model, signature: Signature) -> None:
         raise ValueError(f"labels must name the {outputs} classes of {model.name}; got {len(signature.labels)}.")
 
 
-def _cases(model: keras.Model, signature: Signature, samples: np.ndarray) -> list[parity.Case]:
+def _cases(run: parity.Run, signature: Signature, samples: np.ndarray) -> list[parity.Case]:
     """Several inputs, one alone and others of a second size, with Keras's answers: pictures that are larger, sequences
     that are shorter and longer.
 
     Of a detector also what it is less sure of, since its threshold may let nothing through.
     """
     if signature.task in ("tagging", "language_model"):
-        samples = samples[:, : max(1, _RECORDED // (2 * len(samples) * model.output_shape[-1]))]
+        classes = signature.outputs[0].shape[-1]
+        assert isinstance(classes, int)
+        samples = samples[:, : max(1, _RECORDED // (2 * len(samples) * classes))]
     inputs = [samples, samples[:1]]
     if signature.preprocessing.vocabulary is not None:
         inputs += [samples[:, : (samples.shape[1] + 1) // 2], np.tile(samples, (1, 2))]
@@ -215,7 +218,6 @@ def _cases(model: keras.Model, signature: Signature, samples: np.ndarray) -> lis
         height, width = samples.shape[1:3]
         larger = tf.image.resize(samples, (height + height // 2 + 1, width + width // 3 + 1))
         inputs.append(tf.cast(tf.round(larger), tf.uint8).numpy())
-    run = parity.keras_run(model, signature)
     cases = [parity.Case(given, run(given)) for given in inputs]
     if signature.detection is not None:
         everything = run(samples, min_score=0.0)["scores"][0]
@@ -225,9 +227,8 @@ def _cases(model: keras.Model, signature: Signature, samples: np.ndarray) -> lis
     return cases
 
 
-def _step_case(model: keras.Model, signature: Signature, case: parity.Case) -> parity.StepCase:
+def _step_case(step: parity.Step, signature: Signature, case: parity.Case) -> parity.StepCase:
     """A few steps of Keras, each with the token that it found likeliest, from the start or the first of the inputs."""
-    step = parity.keras_step(model, signature)
     assert signature.step is not None
     given, vocabulary = case.inputs, signature.preprocessing.target_vocabulary
     if vocabulary is None:

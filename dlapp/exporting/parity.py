@@ -133,13 +133,20 @@ class Parity:
         return {"holds": self.holds, **dataclasses.asdict(self)}
 
 
-def verify(folder: str | Path, runtimes: Iterable[str] | None = None, *, model: keras.Model | None = None) -> Parity:
+def verify(
+    folder: str | Path,
+    runtimes: Iterable[str] | None = None,
+    *,
+    model: keras.Model | None = None,
+    loaded: Runtime | None = None,
+) -> Parity:
     """Replays the samples of a bundle in every runtime and writes ``parity.json``.
 
     Args:
         folder: the bundle.
         runtimes: some of ``RUNTIMES``; all that can run where it is None.
         model: what was exported, for the runtime ``keras``; a bundle does not hold it.
+        loaded: the same, where :func:`keras_runtime` has traced it already.
 
     Raises:
         BundleError: a file is missing or was altered, or cannot be loaded, or a runtime has no file.
@@ -149,6 +156,8 @@ def verify(folder: str | Path, runtimes: Iterable[str] | None = None, *, model: 
     signature = Signature.read(folder / SIGNATURE)
     check_files(folder, signature)
     loaders = _loaders(folder, signature, model)
+    if loaded is not None:
+        loaders = {"keras": lambda: loaded, **loaders}
     chosen = list(loaders) if runtimes is None else list(runtimes)
     if not chosen:
         raise BundleError(f"{folder} was to be run by nothing: name a runtime ({', '.join(loaders)}).")
@@ -169,9 +178,7 @@ def _loaders(folder: Path, signature: Signature, model: keras.Model | None) -> d
     """How each runtime that has what it needs is loaded."""
     loaders: dict[str, Callable[[], Runtime]] = {}
     if model is not None:
-        loaders["keras"] = lambda: Runtime(
-            keras_run(model, signature), None if signature.step is None else keras_step(model, signature)
-        )
+        loaders["keras"] = lambda: keras_runtime(model, signature)
     if f"{saved_model.FOLDER}/saved_model.pb" in signature.files:
         loaders["savedmodel"] = lambda: _load_saved_model(folder, signature)
     if ONNX in signature.files:
@@ -179,8 +186,13 @@ def _loaders(folder: Path, signature: Signature, model: keras.Model | None) -> d
     return loaders
 
 
-def keras_run(model: keras.Model, signature: Signature) -> Run:
-    """The model in Keras, behind its preprocessing, by ``predict``: an eager call would run another graph."""
+def keras_runtime(model: keras.Model, signature: Signature) -> Runtime:
+    """A model as it was trained, behind its preprocessing."""
+    return Runtime(_keras_run(model, signature), None if signature.step is None else _keras_step(model, signature))
+
+
+def _keras_run(model: keras.Model, signature: Signature) -> Run:
+    """By ``predict``: an eager call would run another graph."""
     network = network_of(model, signature)
 
     def run(inputs: np.ndarray, *, min_score: float | None = None) -> Outputs:
@@ -191,8 +203,7 @@ def keras_run(model: keras.Model, signature: Signature) -> Run:
     return run
 
 
-def keras_step(model: keras.Model, signature: Signature) -> Step:
-    """The same for one step."""
+def _keras_step(model: keras.Model, signature: Signature) -> Step:
     network = step_model(model)
 
     def step(tokens: np.ndarray, states: Sequence[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 
+from dlapp.exporting import text_readme
 from dlapp.signature import Signature
 
 _PICTURE = """\
@@ -21,6 +22,14 @@ _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 def render(signature: Signature, name: str, formats: Sequence[str]) -> str:
     """The text of ``README.md``, for the formats that the bundle has."""
+    if signature.preprocessing.vocabulary is not None:
+        sections = {"onnx": _ONNX_HEADING, "savedmodel": _SAVED_MODEL_HEADING}
+        parts = [
+            heading + _CODE.format(text_readme.code(signature, runtime))
+            for runtime, heading in sections.items()
+            if runtime in formats
+        ]
+        return "\n".join([_head(signature, name), *parts, *([_SERVING] if "savedmodel" in formats else [])])
     (given,) = signature.inputs
     words = {"read": _read(signature), "imports": _imports(signature), "input": given.name}
     parts = [_head(signature, name)]
@@ -35,7 +44,7 @@ def render(signature: Signature, name: str, formats: Sequence[str]) -> str:
     if "savedmodel" in formats:
         labels = 'labels = json.loads(Path("saved_model/1/assets/signature.json").read_text("utf-8"))["labels"]\n'
         call = f'model.signatures["serving_default"]({given.name}=tf.constant({given.name}))'
-        parts.append(_SAVED_MODEL.format(**words, run=_call(signature, call), **_answer(signature, labels)))
+        parts += [_SAVED_MODEL.format(**words, run=_call(signature, call), **_answer(signature, labels)), _SERVING]
     return "\n".join(parts)
 
 
@@ -73,12 +82,13 @@ def _head(signature: Signature, name: str) -> str:
         architecture=signature.provenance.get("architecture", "A network"),
         data=f" trained on `{signature.provenance['data']}`" if "data" in signature.provenance else "",
         rows=rows,
+        inside=_RAW if signature.preprocessing.vocabulary is None else _NUMBERS,
         answer=f"Classes: {labels}."
         if labels
         else f"`value` is the {signature.target.name}, in its own unit."
         if signature.target
         else "",
-        columns=_columns(signature),
+        columns=_columns(signature) + text_readme.describe(signature),
         objects=_objects(signature),
     )
 
@@ -123,11 +133,15 @@ def _read(signature: Signature) -> str:
     return _PICTURE.format(mode=_MODES[channels], axes=axes) + "  # (1, height, width, channels) uint8, any size"
 
 
+_RAW = """\
+Raw values go in and final ones come out: resizing and scaling are inside the
+graph."""
+_NUMBERS = "Numbers of tokens go in and final values come out."
+
 _HEAD = """\
 # {name}
 
-{architecture}{data}. Raw values go in and final ones come out: resizing and scaling are inside the
-graph. `signature.json` says the same to programs, and holds the hashes of the files.
+{architecture}{data}. {inside} `signature.json` says the same to programs, and holds the hashes of the files.
 
 | | name | type | shape |
 | --- | --- | --- | --- |
@@ -145,9 +159,13 @@ _OVERLAPS = """; of two objects
 of a class whose boxes overlap by more than {detection.max_overlap:g} (intersection over union), the
 less sure one is too"""
 
-_ONNX = """\
-## ONNX Runtime, Python
+_ONNX_HEADING = "## ONNX Runtime, Python\n\n"
+_SAVED_MODEL_HEADING = "## SavedModel, TensorFlow without Keras\n\n"
+_CODE = "```python\n{}\n```\n"
 
+_ONNX = (
+    _ONNX_HEADING
+    + """\
 ```python
 import json
 import numpy as np
@@ -159,6 +177,7 @@ import onnxruntime
 {show}
 ```
 {more}"""
+)
 
 _MORE = {
     "detection": """\
@@ -173,9 +192,9 @@ Another threshold is an input that may be left out: beside `"image": image` stan
 """,
 }
 
-_SAVED_MODEL = """\
-## SavedModel, TensorFlow without Keras
-
+_SAVED_MODEL = (
+    _SAVED_MODEL_HEADING
+    + """\
 ```python
 import json
 from pathlib import Path
@@ -187,7 +206,10 @@ import tensorflow as tf
 {run}
 {show}
 ```
+"""
+)
 
+_SERVING = """\
 ## TensorFlow Serving
 
 ```sh
