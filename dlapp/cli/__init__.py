@@ -1,8 +1,8 @@
 """The ``dlapp`` command: one file a verb.
 
 Nothing heavy is imported here; each verb imports what it needs when it runs, so that ``--help`` and
-``list`` answer at once. ``predict`` does not even need typer: it runs where there is nothing but ONNX
-Runtime, NumPy and Pillow, and in the time that these take.
+``list`` answer at once. ``predict`` and ``generate`` do not even need typer: they run where there is nothing but
+ONNX Runtime, NumPy and Pillow, and in the time that these take.
 """
 
 import os
@@ -35,6 +35,10 @@ def _run(arguments: list[str]) -> int:
         from dlapp.cli import predict
 
         return predict.main(arguments[1:])
+    if arguments[:1] == ["generate"]:
+        from dlapp.cli import generate
+
+        return generate.main(arguments[1:])
     from dlapp.cli.app import app
 
     return app(arguments, prog_name="dlapp")

@@ -13,6 +13,7 @@ from dlapp.cli import (
     evaluate,
     explain,
     export,
+    generate,
     gradient_check,
     predict,
     show,
@@ -38,6 +39,14 @@ for verb in (demo, listing, show, check, train, evaluate, diagnose, tune, gradie
 def _predict(context: typer.Context) -> None:
     """Stands here for the list of verbs: ``main`` runs ``predict`` without typer."""
     sys.exit(predict.main(context.args))
+
+
+@app.command(
+    "generate", help=generate.HELP, context_settings={"allow_extra_args": True, "ignore_unknown_options": True}
+)
+def _generate(context: typer.Context) -> None:
+    """Likewise."""
+    sys.exit(generate.main(context.args))
 
 
 def _print_version(wanted: bool) -> None:

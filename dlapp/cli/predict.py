@@ -1,12 +1,14 @@
-"""``dlapp predict``: a bundle and pictures or tables -> answers, with ONNX Runtime, NumPy and Pillow alone."""
+"""``dlapp predict``: a bundle and pictures, tables or texts -> answers, with ONNX Runtime, NumPy and Pillow alone."""
 
 import argparse
 import importlib.util
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from dlapp.cli.arguments import positive, share
 
 if TYPE_CHECKING:
     from dlapp.inference.bundle import Bundle
@@ -14,8 +16,8 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 
 HELP = (
-    "Predicts the class of pictures or the objects in them, or answers for the rows of a table; exit status 1 if some "
-    "of them cannot be read."
+    "Predicts the class of pictures or texts, the objects in pictures, tags, replies, or answers for the rows of a "
+    "table; exit status 1 if some of them cannot be read."
 )
 _NOTES = 5  # that are printed
 _MANY = 100  # from here on a terminal shows a bar
@@ -29,15 +31,23 @@ def main(arguments: Sequence[str]) -> int:
     from dlapp.cli.console import find_bundle, print_json
     from dlapp.inference.bundle import Bundle
     from dlapp.inference.predicting import expand
+    from dlapp.inference.reading import gather
 
     bundle = Bundle(find_bundle(options.bundle))
     _check_fits(bundle, options)
-    files = expand(options.inputs)
+    files: list[Any]
+    if bundle.signature.preprocessing.vocabulary is not None:
+        files = list(gather(options.inputs, encoding=options.encoding or "utf-8", verbatim=options.text))
+    else:
+        files = expand(options.inputs)
+    tell: Callable[[Bundle, Sequence[Any], argparse.Namespace], Iterable[predictions.Answer]]
     tell = predictions.tell_classes
     if bundle.signature.windows is not None:
         tell = predictions.tell_windows
     elif bundle.signature.detection is not None:
         tell = predictions.tell_objects
+    elif bundle.signature.preprocessing.vocabulary is not None:
+        tell = predictions.tell_texts
     answers: list[dict[str, Any]] = []
     notes: list[str] = []
     failed = 0
@@ -80,9 +90,13 @@ def _parser() -> argparse.ArgumentParser:
         "inputs",
         metavar="INPUT",
         nargs="+",
-        help="pictures, folders of them or globs; .csv or .npy for a bundle of rows",
+        help="pictures, folders of them or globs; .csv or .npy for a bundle of rows; for one of texts each is a text, "
+        "or a .txt file with a text a line, or - for standard input",
     )
-    parser.add_argument("--top", metavar="K", type=_positive, help="how many of the likeliest classes; 1")
+    parser.add_argument("--text", action="store_true", help="every input is a text, also what looks like a file")
+    parser.add_argument("--encoding", metavar="NAME", help="of files of text; utf-8")
+    parser.add_argument("--beams", metavar="N", type=positive, help="beginnings that are kept of a reply; 1")
+    parser.add_argument("--top", metavar="K", type=positive, help="how many of the likeliest classes; 1")
     parser.add_argument("--slide", action="store_true", help="draw what a sliding bundle finds over each picture")
     parser.add_argument(
         "--draw",
@@ -91,10 +105,10 @@ def _parser() -> argparse.ArgumentParser:
         help="where to draw what was found; with --slide slides/ where it is left out",
     )
     parser.add_argument(
-        "--min-score", metavar="P", type=_share, help="of what is told; 0.5 of windows, chosen at export of objects"
+        "--min-score", metavar="P", type=share, help="of what is told; 0.5 of windows, chosen at export of objects"
     )
     parser.add_argument(
-        "--max-overlap", metavar="P", type=_share, help="of two objects of a class (IoU); chosen at export"
+        "--max-overlap", metavar="P", type=share, help="of two objects of a class (IoU); chosen at export"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     return parser
@@ -115,7 +129,16 @@ def _check_fits(bundle: "Bundle", options: argparse.Namespace) -> None:
         "--draw": options.draw is not None,
         "--min-score": options.min_score is not None,
         "--max-overlap": options.max_overlap is not None,
+        "--text": options.text,
+        "--encoding": options.encoding is not None,
+        "--beams": options.beams is not None,
     }
+    if signature.task == "language_model":
+        raise BundleError(f"{folder} makes texts: dlapp generate {shlex.quote(folder.name)} --prompt TEXT")
+    if signature.preprocessing.vocabulary is None:
+        for option in ("--text", "--encoding", "--beams"):
+            if given[option]:
+                raise BundleError(f"{option} is for bundles that read texts; {folder} reads none. Leave it out.")
     if signature.detection is not None:
         wrong = {
             "--top": f"--top is for one answer a picture; {folder} finds objects. Leave it out.",
@@ -130,6 +153,13 @@ def _check_fits(bundle: "Bundle", options: argparse.Namespace) -> None:
             "--top": f"--top is for one answer a picture; {folder} slides. Leave it out.",
             "--max-overlap": f"--max-overlap is for bundles that find objects; {folder} slides. Leave it out.",
         }
+    elif signature.preprocessing.vocabulary is not None:
+        only = f"is for bundles of pictures; {folder} reads texts. Leave it out."
+        wrong = {option: f"{option} {only}" for option in ("--slide", "--draw", "--min-score", "--max-overlap")}
+        if signature.task != "classification":
+            wrong["--top"] = f"--top is for classes; {folder} does {signature.task}. Leave it out."
+        if signature.task != "sequence_to_sequence":
+            wrong["--beams"] = f"--beams is for replies; {folder} does {signature.task}. Leave it out."
     else:
         remedy = "Leave it out."
         if signature.task == "classification" and signature.preprocessing.size is not None:
@@ -145,22 +175,6 @@ def _check_fits(bundle: "Bundle", options: argparse.Namespace) -> None:
     for option, told in wrong.items():
         if given[option]:
             raise BundleError(told)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"must be a positive number; got {text!r}")
-    return int(text)
-
-
-def _share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
-        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1; got {text!r}")
-    return share
 
 
 def _with_bar(items: Iterable[Item], total: int) -> Iterable[Item]:

@@ -11,6 +11,8 @@ from dlapp.inference.predicting import predict, read_pictures
 if TYPE_CHECKING:
     from PIL import Image
 
+    from dlapp.inference.reading import Given
+
 _WINDOWS = 12  # that are printed for a picture
 
 
@@ -45,9 +47,7 @@ def tell_classes(bundle: Bundle, files: Sequence[Path], options: argparse.Namesp
         if one.value is not None:
             lines, fields = [f"{one.input}  {one.value:.6g}"], {"value": one.value}
         elif one.error is None:
-            lines = [f"{one.input}  " + "  ".join(f"{label} {share:.4f}" for label, share in one.top)]
-            top = [{"label": label, "probability": share} for label, share in one.top]
-            fields = {**top[0], "top": top}
+            lines, fields = _tell_top(one.input, one.top)
         yield Answer(one.input, lines, fields, one.error, one.note)
 
 
@@ -109,6 +109,32 @@ def tell_objects(bundle: Bundle, files: Sequence[Path], options: argparse.Namesp
             fields["drawing"] = _save(page, options.draw, one.input)
             lines.append(f"Wrote {fields['drawing']}")
         yield Answer(one.input, lines, fields)
+
+
+def tell_texts(bundle: Bundle, given: "Sequence[Given]", options: argparse.Namespace) -> Iterator[Answer]:
+    """The class of each text, the tags of its words, or the reply to it."""
+    from dlapp.inference.reading import answer_texts
+
+    for one in answer_texts(bundle, given, top=options.top or 1, beams=options.beams or 1):
+        lines: list[str] = []
+        fields: dict[str, Any] = {}
+        if one.tags:
+            lines = [" ".join(f"{word}/{tag}" for word, tag, _ in one.tags)]
+            fields = {"tags": [{"word": word, "tag": tag, "probability": share} for word, tag, share in one.tags]}
+        elif one.replies:
+            lines = [f"{one.input}  {one.replies[0][0]}"]
+            lines += [f"  {score:.4f}  {text}" for text, score in one.replies if score is not None]
+            fields = {"reply": one.replies[0][0]}
+            if one.replies[0][1] is not None:
+                fields["replies"] = [{"text": text, "score": score} for text, score in one.replies]
+        elif one.error is None:
+            lines, fields = _tell_top(one.input, one.top)
+        yield Answer(one.input, lines, fields, one.error, one.note)
+
+
+def _tell_top(name: str, top: Sequence[tuple[str, float]]) -> tuple[list[str], dict[str, Any]]:
+    told = [{"label": label, "probability": share} for label, share in top]
+    return [f"{name}  " + "  ".join(f"{label} {share:.4f}" for label, share in top)], {**told[0], "top": told}
 
 
 def _tell_box(label: str, score: float, box: Sequence[float]) -> str:
