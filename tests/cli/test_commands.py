@@ -181,8 +181,9 @@ for name in list(sys.modules):
 for name in ("typer", "click", "rich", "pydantic", "tomlkit", "h5py", "sklearn", "scipy", "matplotlib", "jinja2",
              "onnx", "tf2onnx", "tensorflow", "keras"):
     sys.modules[name] = None
-import dlapp.inference
+import dlapp.cli.generate, dlapp.inference.generating, dlapp.inference.reading
 from dlapp.cli import main
+run("generate", "--help")
 run("predict", "stripes", "pictures/above/00.png", "--json")
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=trained, capture_output=True, text=True, check=False)
