@@ -35,11 +35,9 @@ def _padded_behind(tokens: tf.Tensor, size: int) -> tf.Tensor:
 
     In whole numbers: of conditions tf2onnx makes four operators each, which would take as long as a small network.
     """
-    known = _known(tokens, size)
-    ones = tf.cast(tf.cast(tokens, tf.bool), tf.int32)
-    inside = tf.minimum(tf.cumsum(ones, axis=1, reverse=True), 1)  # from here to the end there is a token
-    later = tf.minimum(tf.cumsum(known, axis=1, exclusive=True), 1)  # 0 at the first step alone
-    return tf.maximum(known * inside, 1 - later)
+    ones = tf.cast(tf.cast(tokens[:, 1:], tf.bool), tf.int32)
+    ones = tf.pad(ones, [[0, 0], [1, 0]], constant_values=1)  # the first always counts
+    return _known(tokens, size) * tf.minimum(tf.cumsum(ones, axis=1, reverse=True), 1)
 
 
 def _known(tokens: tf.Tensor, size: int) -> tf.Tensor:
@@ -202,7 +200,7 @@ def with_onnx_operators(model: keras.Model, *, tokens: bool = False, loops: bool
         recurrent.check_masks(model, right_padded=tokens)
     elif not any(isinstance(layer, tuple(known)) for layer in model.layers):
         return model
-    return keras.models.clone_model(model, clone_function=with_operator)
+    return keras.models.clone_model(model, clone_function=with_operator, call_function=recurrent.call)
 
 
 class _Embedding(layers.Embedding):

@@ -109,7 +109,7 @@ def _finish(
             f"{loops[0]} would be a loop in the ONNX file, which some runtimes refuse: of the recurrent layers "
             "SimpleRNN, GRU and LSTM are operators, all others need unroll=True."
         )
-    recurrent.leave_out_unused(proto)
+    recurrent.simplify(proto.graph)
     domains = {node.domain for node in proto.graph.node}
     kept = [opset for opset in proto.opset_import if opset.domain in domains]
     del proto.opset_import[:]

@@ -6,6 +6,7 @@ through, and a handler of tf2onnx turns it into ``RNN``, ``GRU`` or ``LSTM`` wit
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -74,6 +75,28 @@ def check_masks(model: keras.Model, *, right_padded: bool) -> None:
                 f"{layer.name} ({type(layer).__name__}) masks steps that may stand anywhere; ONNX leaves out steps at "
                 "the end of a sequence alone, which is sure for tokens with a vocabulary."
             )
+
+
+def call(layer: Any, *given: Any, **options: Any) -> Any:
+    """Calls a layer of a network whose mask is where tokens are not zero; a recurrent one takes that as whole numbers.
+
+    A comparison and the sum over it are four operators in ONNX, which take as long as some steps of a small layer.
+
+    Raises:
+        BundleError: there is another mask.
+    """
+    mask = options.get("mask")
+    if isinstance(layer, _Recurrent) and mask is not None:
+        operation, number, _ = mask._keras_history
+        compared, *to = operation._inbound_nodes[number].arguments.args
+        source = compared._keras_history.operation
+        if not (operation.name.startswith("not_equal") and to == [0] and isinstance(source, layers.InputLayer)):
+            raise BundleError(
+                f"{layer.name} is masked by {operation.name}, which ONNX has no form for: mask by an Embedding of the "
+                "tokens (mask_zero=True)."
+            )
+        options["mask"] = keras.ops.minimum(compared, 1)
+    return layer(*given, **options)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -167,17 +190,18 @@ class _Recurrent(keras.Layer):
         self,
         sequences: tf.Tensor,
         initial_state: Any = None,
-        mask: tf.Tensor | None = None,
+        mask: tf.Tensor | None = None,  # 1 and 0
         training: bool = False,
     ) -> Any:
         count = self._operator.directions
         given = [] if initial_state is None else list(tf.nest.flatten(initial_state))
         # Keras has all the states of one direction, then those of the other
         joined = [tf.concat(given[number :: len(given) // count], -1) for number in range(len(given) // count)]
-        lengths = None if mask is None else tf.reduce_sum(tf.cast(mask, tf.int32), axis=1)
+        lengths = None if mask is None else tf.reduce_sum(mask, axis=1)
         outputs, states = self._operator(sequences, lengths, joined if count > 1 else given)
         last = states[0]
         if mask is not None and not self._backwards:
+            mask = tf.cast(mask, tf.bool)
             if not self._zero and self._return_sequences:
                 outputs = tf.where(tf.expand_dims(mask, -1), outputs, tf.expand_dims(last, 1))
             elif self._zero and not self._return_sequences:
@@ -296,14 +320,33 @@ def write_operator(context: Any, node: Any, name: str, _: Any) -> None:
         )
 
 
-def leave_out_unused(proto: onnx.ModelProto) -> None:
-    """Takes outputs of recurrent operators away that nothing reads: runtimes would write them all the same."""
-    graph = proto.graph
-    used = {name for node in graph.node for name in node.input} | {tensor.name for tensor in graph.output}
+def simplify(graph: onnx.GraphProto) -> None:
+    """Takes away what recurrent operators do not need."""
+    used = Counter(name for node in graph.node for name in node.input) + Counter(one.name for one in graph.output)
     for node in graph.node:
-        if node.op_type in _GATES:
+        if node.op_type in _GATES:  # runtimes would write what nothing reads all the same
             kept = [name if name in used else "" for name in node.output]
             while kept and not kept[-1]:
                 kept.pop()
             del node.output[:]
             node.output.extend(kept)
+    tables = {tensor.name for tensor in graph.initializer if len(tensor.dims) == 2}
+    gathers = {
+        node.output[0]: node
+        for node in graph.node
+        if node.op_type == "Gather" and node.input[0] in tables and not any(one.i for one in node.attribute)  # axis 0
+    }
+    for node in graph.node:
+        gather = gathers.get(node.input[0]) if node.op_type == "Transpose" else None
+        if gather is None or used[node.input[0]] > 1 or list(node.attribute[0].ints) != [1, 0, 2]:
+            continue
+        # tokens that have time first are fewer numbers to move than what they become
+        moved, vectors = f"{node.name}_tokens", node.output[0]
+        node.input[0], node.output[0] = gather.input[1], moved
+        node.attribute[0].CopyFrom(onnx.helper.make_attribute("perm", [1, 0]))
+        gather.input[1], gather.output[0] = moved, vectors
+        first, second = onnx.NodeProto(), onnx.NodeProto()
+        first.CopyFrom(node)
+        second.CopyFrom(gather)
+        gather.CopyFrom(first)  # the graph is in the order of its nodes
+        node.CopyFrom(second)

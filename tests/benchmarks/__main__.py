@@ -17,6 +17,7 @@ from tests.benchmarks import (
     latency,
     memory,
     reading,
+    recurrent,
     sliding,
     tables,
     training,
@@ -34,6 +35,7 @@ BENCHMARKS: dict[str, Callable[[Path], None]] = {
     "detection": detection.run,
     "architectures": architectures.run,
     "latency": latency.run,
+    "recurrent": recurrent.run,
     "memory": memory.run,
 }
 

@@ -130,3 +130,34 @@ def yolo_grid(classes: int = 20, *, boxes: int = 5, backbone: str = "small") -> 
             before = after
     layers += [_conv_norm(before, before, 3), nn.LeakyReLU(0.1), nn.Conv2d(before, boxes * (5 + classes), 1)]
     return nn.Sequential(*layers)
+
+
+class _SequenceClassifier(nn.Module):
+    def __init__(self, layer: nn.Module, embedding: nn.Module, classifier: nn.Module, *, masked: bool) -> None:
+        super().__init__()
+        self.embedding, self.layer, self.classifier, self.masked = embedding, layer, classifier, masked
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        steps = self.embedding(tokens)
+        if self.masked:
+            lengths = (tokens != 0).sum(1)
+            packed = nn.utils.rnn.pack_padded_sequence(steps, lengths, batch_first=True)
+            outputs, _ = nn.utils.rnn.pad_packed_sequence(self.layer(packed)[0], batch_first=True)
+            # torch.onnx cannot write the last state of a packed sequence, which would be the same
+            places = (lengths - 1)[:, None, None].expand(-1, 1, outputs.shape[2])
+            last = torch.gather(outputs, 1, places)[:, 0]
+        else:
+            last = self.layer(steps)[0][:, -1]
+        return torch.softmax(self.classifier(last), 1)
+
+
+_LAYERS = {"simple": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+
+
+def sequence_classifier(
+    cell: str, units: int, *, tokens: int, embedding_size: int, classes: int, masked: bool
+) -> nn.Module:
+    """One layer in one direction; ``masked``: zeros behind a sequence are padding, the longest sequence comes first."""
+    layer = _LAYERS[cell](embedding_size, units, batch_first=True)
+    embedding, classifier = nn.Embedding(tokens, embedding_size), nn.Linear(units, classes)
+    return _SequenceClassifier(layer, embedding, classifier, masked=masked)

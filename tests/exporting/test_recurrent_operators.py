@@ -209,3 +209,23 @@ def test_zeros_among_tokens_must_be_known_to_be_padding():
     x = layers.Embedding(TOKENS, FEATURES, mask_zero=True, name="embedding")(tokens)
     with pytest.raises(BundleError, match=r"embedding \(Embedding\) masks steps that may stand anywhere"):
         with_onnx_operators(keras.Model(tokens, layers.GRU(2)(x)))
+
+
+def test_another_mask_is_refused():
+    tokens = keras.Input((None,), dtype="int32")
+    x = layers.Embedding(TOKENS, FEATURES)(tokens)
+    model = keras.Model(tokens, layers.GRU(2, name="odd")(x, mask=keras.ops.greater(tokens, 3)))
+    with pytest.raises(BundleError, match=r"odd is masked by greater.*mask by an Embedding"):
+        with_onnx_operators(model, tokens=True)
+
+
+def test_tokens_have_time_first_before_they_are_looked_up(tmp_path):
+    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    x = layers.GRU(2)(layers.Embedding(TOKENS, FEATURES, mask_zero=True)(tokens))
+    graph, _ = write(keras.Model(tokens, x, name="toy"), tmp_path / "model.onnx")
+    first, second = (node for node in graph.node if node.op_type in ("Transpose", "Gather"))
+    assert (first.op_type, second.op_type) == ("Transpose", "Gather")
+    assert list(first.attribute[0].ints) == [1, 0]
+    (operator,) = (node for node in graph.node if node.op_type == "GRU")
+    assert operator.input[0] == second.output[0]
+    assert len([node for node in graph.node if node.op_type in ("Equal", "Not", "Cast")]) == 0
