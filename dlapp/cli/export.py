@@ -56,19 +56,22 @@ def command(
         return
     print_parity(parity.to_dict())
     print(f"Wrote {bundle}")
-    slide = " --slide" if sliding else ""
-    print(f"Next: dlapp predict {shlex.quote(bundle.name)} {example_input(bundle)}{slide}")
+    print(f"Next: {following_command(bundle)}")
 
 
-def example_input(bundle: "Path") -> str:
-    """What ``dlapp predict`` takes after the name of this bundle, in words."""
+def following_command(bundle: "Path") -> str:
+    """What a person tries next with this bundle."""
     from dlapp.inference.bundle import SIGNATURE
     from dlapp.signature import Signature
 
-    preprocessing = Signature.read(bundle / SIGNATURE).preprocessing
+    signature = Signature.read(bundle / SIGNATURE)
+    name, preprocessing = shlex.quote(bundle.name), signature.preprocessing
+    if signature.task == "language_model":
+        return f"dlapp generate {name}"
     if preprocessing.vocabulary is not None:
-        return '"some text"'
-    return "TABLE.csv" if preprocessing.size is None else "PICTURE..."
+        return f'dlapp predict {name} "some text"'
+    slide = "" if signature.windows is None else " --slide"
+    return f"dlapp predict {name} {'TABLE.csv' if preprocessing.size is None else 'PICTURE...'}{slide}"
 
 
 def export_folder(

@@ -1,6 +1,5 @@
 """``dlapp verify``: does a bundle compute the same in every runtime?"""
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +18,7 @@ def command(
     from dlapp.cli.console import find_bundle, import_tensorflow, print_json
 
     import_tensorflow()
-    from dlapp.cli.export import example_input
+    from dlapp.cli.export import following_command
     from dlapp.exporting.parity import PARITY, verify
 
     folder = find_bundle(bundle)
@@ -29,7 +28,7 @@ def command(
     else:
         print_parity(parity.to_dict())
         print(f"Wrote {folder / PARITY}")
-        print(f"Next: dlapp predict {shlex.quote(folder.name)} {example_input(folder)}")
+        print(f"Next: {following_command(folder)}")
     if not parity.holds:
         raise typer.Exit(1)
 
