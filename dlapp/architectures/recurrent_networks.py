@@ -102,12 +102,15 @@ def recurrent(
     return keras.Model(inputs, x, name="recurrent")
 
 
-def sees_the_past_alone(model: keras.Model) -> bool:
-    """Whether there are recurrent layers that answer at every step, and none of them reads from the end."""
+def reads_one_way(model: keras.Model) -> bool:
+    """Whether there are recurrent layers, and none of them reads from the end."""
     found = [layer for layer in model.layers if isinstance(layer, layers.RNN | layers.Bidirectional)]
-    answers = len(model.outputs[0].shape)
-    one_way = not any(isinstance(layer, layers.Bidirectional) for layer in found)
-    return bool(found) and one_way and answers == 3 and not isinstance(model.input, list)
+    return bool(found) and not any(isinstance(layer, layers.Bidirectional) for layer in found)
+
+
+def sees_the_past_alone(model: keras.Model) -> bool:
+    """Whether it answers at every step, and knows nothing of those that follow."""
+    return reads_one_way(model) and len(model.outputs[0].shape) == 3 and not isinstance(model.input, list)
 
 
 class _Layers:

@@ -41,6 +41,8 @@ def command(
         if found["drawing"]:
             print(f"Wrote {found['drawing']}")
         architecture = "yolo_grid" if found["task"] == "detection" else "ARCHITECTURE"
+        if found["texts"]:
+            architecture = "recurrent"
         following = "repair that first" if problems else f"dlapp train {architecture} --data {shlex.quote(source)}"
         print(f"Next: {following}")
     if problems:

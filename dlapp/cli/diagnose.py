@@ -20,6 +20,9 @@ def command(
         bool, typer.Option("--learning-curve", help="Also train on parts of the data; takes many runs.")
     ] = False,
     seeds: Annotated[int, typer.Option(min=1, help="Of the learning curve: runs of each size.")] = 3,
+    directions: Annotated[
+        bool, typer.Option("--directions", help="Also train a recurrent network that reads the other way, and compare.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print diagnosis.json.")] = False,
 ) -> None:
     """Says whether a model is good, why not, and what to try; writes diagnosis.json and the report."""
@@ -29,7 +32,9 @@ def command(
     from dlapp.training.model_folder import ModelFolder
 
     folder = ModelFolder.find(model)
-    found = diagnose_folder(folder, bayes_error=bayes_error, seeds=seeds if learning_curve else 0)
+    found = diagnose_folder(
+        folder, bayes_error=bayes_error, seeds=seeds if learning_curve else 0, directions=directions
+    )
     if as_json:
         print_json(found)
         return
@@ -39,7 +44,9 @@ def command(
     print(f"Next: {following}")
 
 
-def diagnose_folder(folder: "ModelFolder", *, bayes_error: float = 0.0, seeds: int = 0) -> dict[str, Any]:
+def diagnose_folder(
+    folder: "ModelFolder", *, bayes_error: float = 0.0, seeds: int = 0, directions: bool = False
+) -> dict[str, Any]:
     """As ``training.diagnosing.diagnose``, and writes ``diagnosis.json`` and the report."""
     from rich.console import Console
 
@@ -48,7 +55,7 @@ def diagnose_folder(folder: "ModelFolder", *, bayes_error: float = 0.0, seeds: i
     from dlapp.training.diagnosing import diagnose
 
     console = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
-    found, measured = diagnose(folder, bayes_error=bayes_error, seeds=seeds, tell=console.print)
+    found, measured = diagnose(folder, bayes_error=bayes_error, seeds=seeds, directions=directions, tell=console.print)
     write_json(folder.diagnosis, found)
     report(folder, measured.data, measured.answers, found)
     return found
@@ -63,6 +70,10 @@ def print_diagnosis(found: Mapping[str, Any]) -> None:
         print(f"  {pair['sentence']}")
     if found["learning_curve"]:
         print(f"  {found['learning_curve']['extrapolation']['sentence']}")
+    for limit in found["limits"]:
+        print(f"  {limit}")
+    if found["directions"]:
+        print(f"  Directions: {found['directions']['sentence']}")
     for segment in found["segments"][:3]:
         name, value = segment["name"], segment["value"]
         print(f"  Worse on {name} {value}: error {segment['error']:.4g}, {segment['rest_error']:.4g} elsewhere.")

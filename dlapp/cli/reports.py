@@ -1,6 +1,6 @@
 """What the verbs hand to the report, and how they tell metrics in a line."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def report(
         labels=data.labels,
         augmented=_augmented(folder, data),
         diagnosis=diagnosis,
+        flow=_flow(folder, data),
     )
     detection, found = folder.read_signature().detection, answers["test"]
     if isinstance(found, Boxes):
@@ -111,6 +112,16 @@ def _generated(folder: "ModelFolder") -> list[str]:
 
     signature = folder.read_signature()
     return generate(folder.load_model(), signature, count=_TEXTS) if signature.task == "language_model" else []
+
+
+def _flow(folder: "ModelFolder", data: "Data") -> "tuple[Sequence[float], str] | None":
+    """How the gradient fares from step to step of a recurrent network; nothing of others."""
+    from dlapp.training.gradient_flow import gradient_flow
+
+    if folder.read_recipe().architecture != "recurrent":
+        return None
+    flow = gradient_flow(folder.load_model(), data.train, folder.read_signature())
+    return flow and (flow.norms, flow.sentence)
 
 
 def _augmented(folder: "ModelFolder", data: "Data") -> list:

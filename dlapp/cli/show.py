@@ -5,6 +5,11 @@ from typing import Annotated
 
 import typer
 
+_PAST_ALONE = (
+    "It reads in one direction: what is given at a step depends on this step and the past only, never on what follows "
+    "(bidirectional=true reads from the end too)"
+)
+
 
 def command(
     architecture: Annotated[str, typer.Argument(help="A name from `dlapp list architectures`.")],
@@ -12,6 +17,10 @@ def command(
         str | None, typer.Option("--input", metavar="H,W,C", help="Shape of one input, e.g. 32,32,1.")
     ] = None,
     classes: Annotated[int | None, typer.Option(help="Number of classes.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="An option of the builder: bidirectional=true."),
+    ] = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the network into this file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -20,14 +29,22 @@ def command(
 
     console.import_tensorflow()
     import dataclasses
+    import inspect
 
     from dlapp.architectures import ARCHITECTURES, builder
     from dlapp.architectures.heads import for_inference
+    from dlapp.architectures.recurrent_networks import reads_one_way
     from dlapp.architectures.summary import reductions, summarize
-    from dlapp.errors import DlappError
+    from dlapp.errors import DlappError, UnknownName
+    from dlapp.recipe import parse_setting
 
     make = builder(architecture)
     options = {"classes": classes} if classes is not None else {}
+    options |= {key.removeprefix("architecture_options."): value for key, value in map(parse_setting, settings or ())}
+    unknown = [key for key in options if key not in inspect.signature(make).parameters or key == "input_shape"]
+    if unknown:
+        known = inspect.signature(make).parameters.keys() - {"input_shape"}
+        raise UnknownName(f"option of {architecture}", unknown[0], known)
     try:
         model = make(console.parse_shape(input_shape), **options) if input_shape else make(**options)
     except (ValueError, TypeError, IndexError) as error:
@@ -51,6 +68,7 @@ def command(
                 "multiply_adds_exported": _total(summarize(exported)),
                 "layers": [dataclasses.asdict(row) for row in rows],
                 "reductions": [dataclasses.asdict(reduction) for reduction in saved],
+                "limits": [_PAST_ALONE] if reads_one_way(model) else [],
             }
         )
         return
@@ -64,11 +82,12 @@ def command(
         )
     if saved:
         _print_reductions(saved)
+    if reads_one_way(model):
+        print(f"{_PAST_ALONE}.")
     if plot is not None:
         print(f"Wrote {plot}")
-    print(
-        f"Next: dlapp train {architecture} --data {'digits' if ARCHITECTURES[architecture].task is None else 'shapes'}"
-    )
+    example = "digits" if ARCHITECTURES[architecture].task is None else "shapes"
+    print(f"Next: dlapp train {architecture} --data {'dates' if architecture == 'recurrent' else example}")
 
 
 def _total(rows: list) -> int | None:

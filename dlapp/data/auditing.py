@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from dlapp import pictures
-from dlapp.data import objects
+from dlapp.data import corpora, objects
 from dlapp.data.duplicates import Group, find_repeats
 from dlapp.data.examples import Examples, Loaded
 from dlapp.data.facts import Facts, gather
@@ -19,6 +19,7 @@ from dlapp.files import replacing
 _SHOWN = 20  # constant columns
 _LEAST, _FEW = 3, 10  # examples of a class
 _COINCIDE = 0.01  # of the rows repeat others of their split
+_NAME = 25  # characters of the median text: longer ones are no names
 _UNBALANCED = 10  # times as many of the largest class as of the smallest
 
 
@@ -57,11 +58,19 @@ def audit(source: str, *, drawing: Path | None = None) -> dict[str, Any]:
         classes, measured = objects.count_classes(parts, loaded.labels), objects.measure(parts)
         verdicts += _judge_objects(measured, classes, parts)
         verdicts += _judge_boxes(loaded, measured, parts)
+    elif loaded.task == "tagging":
+        classes = corpora.count_tags(parts, loaded.labels)
+        verdicts += _judge_tags(classes)
     else:
         classes = _count_classes(loaded, parts)
-        verdicts += _judge_balance(classes, parts) if loaded.task == "classification" else _judge_target(loaded, parts)
+        if loaded.task == "classification":
+            verdicts += _judge_balance(classes, parts)
+        elif loaded.task == "regression":
+            verdicts += _judge_target(loaded, parts)
     sizes = _measure_pictures(facts, parts)
-    columns = _measure_columns(parts)
+    spoken = corpora.measure(parts)
+    verdicts += _judge_texts(spoken, parts)
+    columns = [] if spoken else _measure_columns(parts)
     verdicts += _judge_columns(columns)
     if unreadable:
         verdicts.append(
@@ -82,6 +91,7 @@ def audit(source: str, *, drawing: Path | None = None) -> dict[str, Any]:
         "objects": measured,
         "flaws": [flaw._asdict() for flaw in loaded.flaws],
         "pictures": sizes,
+        "texts": spoken,
         "columns": columns,
         "unreadable": unreadable,
         "drawing": str(drawing) if drawn else None,
@@ -107,8 +117,10 @@ def _check_drawing(file: Path) -> None:
 
 def _draw(source: str, file: Path, parts: Mapping[str, Examples], labels: Sequence[str]) -> bool:
     """Whether there was a picture to draw."""
-    if not next(iter(parts.values())).channels:
-        raise SourceError(f"a sheet is drawn of pictures; {source} has rows. Leave --draw out.")
+    first = next(iter(parts.values()))
+    if not first.channels:
+        has = "texts" if first.are_texts else "rows"
+        raise SourceError(f"a sheet is drawn of pictures; {source} has {has}. Leave --draw out.")
     drawn = draw_samples(parts, labels)
     if drawn is None:
         return False
@@ -125,12 +137,15 @@ def judge_repeats(
 ) -> list[dict[str, Any]]:
     """Lines on leaks between splits, contradictory labels and duplicates within a split."""
     told = {id(group): " = ".join(_name_members(group, parts, labels)[:4]) for group in groups}
-    rows = next(iter(parts.values())).channels == 0
+    first = next(iter(parts.values()))
+    rows = first.channels == 0
     within = [group for group in groups if not group.leaks and not group.contradicts]
     more = sum(len(group.members) - 1 for group in within)
-    # rows of few different values coincide by chance, pictures do not; what was copied from split to split is no chance
+    # rows of few different values and names coincide by chance, pictures and sentences do not; what was copied from
+    # split to split is no chance
     chance = sum(len(group.members) - len({split for split, _ in group.members}) for group in groups if group.exact)
-    coincide = rows and chance > _COINCIDE * sum(map(len, parts.values()))
+    sentences = first.are_texts and np.median([sum(map(len, text)) for text in first.inputs]) > _NAME
+    coincide = rows and not sentences and chance > _COINCIDE * sum(map(len, parts.values()))
     lines = []
     leaks = [group for group in groups if group.leaks]
     if leaks:
@@ -142,10 +157,12 @@ def judge_repeats(
             errors = _agree(flattered, "error", "errors")
             text += f" and {_agree(leaks, 'flatters', 'flatter')} the {errors} on {' and '.join(flattered)}"
         lines.append(_line("note" if coincide else "problem", text, [told[id(group)] for group in leaks]))
-    contradictions = [group for group in groups if group.contradicts and group.exact and labels]
+    targeted = bool(labels) or first.wanted is not None
+    contradictions = [group for group in groups if group.contradicts and group.exact and targeted]
     if contradictions:
         have = _agree(contradictions, "has", "have")
-        text = f"{_count(contradictions, 'group')} of the same examples {have} different labels"
+        wanted = "labels" if labels else "targets"
+        text = f"{_count(contradictions, 'group')} of the same examples {have} different {wanted}"
         lines.append(_line("note" if coincide else "problem", text, [told[id(group)] for group in contradictions]))
     doubtful = [group for group in groups if group.contradicts and not group.exact and labels]
     if doubtful:
@@ -168,9 +185,9 @@ def _name_members(group: Group, parts: Mapping[str, Examples], labels: Sequence[
     for split, index in group.members:
         part = parts[split]
         label = ""
-        if group.contradicts and labels:
-            told = labels[part.targets[index]] if part.boxes is None else objects.describe(part, index, labels)
-            label = f" ({told})"
+        if group.contradicts and (labels or part.wanted is not None):
+            whose = corpora if part.boxes is None else objects
+            label = f" ({whose.describe(part, index, labels)})"
         names.append(part.name(index, split) + label)
     return names
 
@@ -308,6 +325,43 @@ def _judge_target(loaded: Loaded, parts: Mapping[str, Examples]) -> list[dict[st
     targets = np.concatenate([part.targets for part in parts.values()])
     told = f"{loaded.target}: {targets.min():.6g} to {targets.max():.6g}, median {np.median(targets):.6g}"
     return [_line("ok", told)]
+
+
+def _judge_tags(tags: Mapping[str, Mapping[str, int]]) -> list[dict[str, Any]]:
+    totals = {tag: sum(counts.values()) for tag, counts in tags.items()}
+    least, most = min(totals, key=lambda k: totals[k]), max(totals, key=lambda k: totals[k])
+    lines = [_line("ok", f"{len(tags):,} tags, from {totals[least]:,} words ({least}) to {totals[most]:,} ({most})")]
+    few = [tag for tag, total in totals.items() if total < _FEW]
+    return [*lines, _line("note", f"fewer than {_FEW} words of {_first(few)}")] if few else lines
+
+
+def _judge_texts(spoken: Mapping[str, Any], parts: Mapping[str, Examples]) -> list[dict[str, Any]]:
+    """Lines on how long texts are and what they are made of."""
+    if not spoken:
+        return []
+    letters, words = spoken["characters"], spoken["words"]
+    told = (
+        f"a text has {letters['min']:,} to {letters['max']:,} characters, median {letters['median']:,.10g}; "
+        f"{words['min']:,} to {words['max']:,} words, median {words['median']:,.10g}"
+    )
+    if sum(map(len, parts.values())) == 1:
+        told = f"{letters['max']:,} characters, {words['max']:,} words"
+    lines = [
+        _line("ok", told),
+        _line(
+            "ok",
+            f"{spoken['distinct_characters']:,} different characters, {spoken['distinct_words']:,} different words, "
+            f"{spoken['rare_words']:,} of which occur once",
+        ),
+    ]
+    if spoken["unseen_words"]:
+        lines.append(
+            _line("note", f"{_percent(spoken['unseen_words'])} % of the words of dev and test are not in train")
+        )
+    for name, unseen in corpora.unseen_letters(parts):
+        told = _first([repr(letter) for letter in unseen], _SHOWN)
+        lines.append(_line("note", f"{name} has characters that train has not: {told}"))
+    return lines
 
 
 def _measure_pictures(facts: Mapping[str, Facts], parts: Mapping[str, Examples]) -> dict[str, Any]:

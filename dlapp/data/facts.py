@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
@@ -21,10 +22,10 @@ class Facts:
 
     Attributes:
         hashes: (n,) text, equal for equal pixels or cells; empty where the picture cannot be read.
-        thumbnails: (n, 256) float32, 16 x 16 grey averages in 0 to 255; (n, 0) for rows.
+        thumbnails: (n, 256) float32, 16 x 16 grey averages in 0 to 255; (n, 0) for rows and texts.
         brightness, contrast: (n,) float32, mean and standard deviation of the thumbnail.
-        colour: (n, 3) float32, mean red, green and blue; (n, 0) for rows.
-        sizes: (n, 2) height and width; zeros for rows.
+        colour: (n, 3) float32, mean red, green and blue; (n, 0) for rows and texts.
+        sizes: (n, 2) height and width; zeros for rows and texts.
         errors: why a picture cannot be read, by the number of the example.
     """
 
@@ -39,6 +40,8 @@ class Facts:
 
 def gather(examples: Examples) -> Facts:
     """Reads every example once, files in parallel."""
+    if examples.are_texts:
+        return _without_pixels(np.array([_hash_text(text) for text in examples.inputs], str))
     if examples.channels == 0:
         return _of_rows(examples)
     if examples.are_files:
@@ -94,12 +97,21 @@ def _shrink(picture: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(squeezed).resize((SIDE, SIDE), Image.Resampling.BOX)).reshape(SIDE, SIDE, -1)
 
 
+def _hash_text(text: str | Sequence[str]) -> str:
+    joined = text if isinstance(text, str) else "\n".join(text)
+    return hashlib.blake2b(joined.encode(), digest_size=16).hexdigest()
+
+
 def _of_rows(examples: Examples) -> Facts:
-    count = len(examples)
     rows = np.where(np.isnan(examples.inputs), np.float32(np.nan), examples.inputs + 0.0)  # one NaN, and no -0
+    return _without_pixels(np.array([hash_array(row) for row in rows]))
+
+
+def _without_pixels(hashes: np.ndarray) -> Facts:
+    count = len(hashes)
     empty = np.zeros((count, 0), np.float32)
     return Facts(
-        np.array([hash_array(row) for row in rows]),
+        hashes,
         empty,
         np.zeros(count, np.float32),
         np.zeros(count, np.float32),

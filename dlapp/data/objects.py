@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from dlapp.boxes import intersection_over_union
+from dlapp.data import corpora
 from dlapp.data.examples import Examples
 
 TINY = 8 / 256  # of the height or width of the picture: 8 pixels, where it is resized to 256
@@ -68,9 +69,9 @@ def find_doubles(part: Examples) -> list[tuple[int, int, list[float]]]:
 
 
 def kinds(part: Examples) -> np.ndarray:
-    """(n,) int64, equal for pictures with as many objects of each class."""
+    """(n,) int64, equal for pictures with as many objects of each class, and of others for equal targets."""
     if part.boxes is None:
-        return part.targets
+        return corpora.kinds(part)
     classes, splits = part.boxes.classes, part.boxes.splits.tolist()
     sets = [np.sort(classes[first:last]).tobytes() for first, last in itertools.pairwise(splits)]
     return np.array([hash(content) for content in sets], np.int64)

@@ -25,14 +25,12 @@ class Stretch(NamedTuple):
     Attributes:
         inputs: (time,) int32 tokens; of an encoder-decoder also (target time,) what was written so far.
         targets: a class, or (time,) int32 classes, one for each step.
-        example: of which example this is.
         unscored: steps at the beginning that are read to know what was before.
         characters: that the scored steps stand for.
     """
 
     inputs: tuple[np.ndarray, ...]
     targets: Any
-    example: int
     unscored: int = 0
     characters: int = 0
 
@@ -130,19 +128,19 @@ class SequencePipeline:
             elif self.task == "language_model":
                 # of what was cut the end is not known
                 told = len(tokens) - 2 if tokens[-1] == vocabulary.end else len(tokens) - 1
-                yield Stretch((tokens[:-1],), tokens[1:], number, characters=self._characters(text, told))
+                yield Stretch((tokens[:-1],), tokens[1:], characters=self._characters(text, told))
             else:
                 yield self._pair(tokens, number)
 
     def _pair(self, tokens: np.ndarray, number: int) -> Stretch:
         """One example that has a target of its own."""
         if self.examples.wanted is None:
-            return Stretch((tokens,), self.examples.targets[number], number)
+            return Stretch((tokens,), self.examples.targets[number])
         wanted = self.examples.wanted[number]
         if self.preprocessing.target_vocabulary is None:
-            return Stretch((tokens,), np.asarray(wanted, np.int32)[: len(tokens)], number)
+            return Stretch((tokens,), np.asarray(wanted, np.int32)[: len(tokens)])
         answer = texts.encode(wanted, self.preprocessing.target_vocabulary)
-        return Stretch((tokens, answer[:-1]), answer[1:], number)
+        return Stretch((tokens, answer[:-1]), answer[1:])
 
     def _windows(self, tokens: np.ndarray, number: int, unscored: int, scored: int) -> Iterator[Stretch]:
         """Parts of a running text, each token of which is scored once; the first has nothing before it."""
@@ -158,7 +156,6 @@ class SequencePipeline:
             yield Stretch(
                 (tokens[first:end],),
                 tokens[first + 1 : end + 1],
-                number,
                 begin - first,
                 int(letters[begin + 1 : end + 1].sum()),
             )

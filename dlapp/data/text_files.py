@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dlapp import texts
-from dlapp.data.examples import SPLIT_NAMES, Examples, as_objects
+from dlapp.data.examples import SPLIT_NAMES, SPLITS, Examples, as_objects
 from dlapp.errors import SourceError, UnknownName
 from dlapp.files import sha256
 
@@ -76,7 +76,9 @@ def files_by_split(place: str, suffixes: Sequence[str], *, source: str) -> dict[
             "the files one by one."
         )
     return {
-        name: [path for path, split in zip(paths, splits, strict=True) if split == name] for name in set(splits) if name
+        name: [path for path, split in zip(paths, splits, strict=True) if split == name]
+        for name in SPLITS
+        if name in splits
     }
 
 

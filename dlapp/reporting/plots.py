@@ -28,6 +28,7 @@ STYLE: Any = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
 }
+_FEW_STEPS = 30  # that are marked one by one
 _ALL_TICKS = 30  # beyond so many classes, labels would run into each other
 
 
@@ -64,6 +65,20 @@ def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> str:
             for (row, column), count in np.ndenumerate(counts):
                 color = "white" if shares[row, column] > 0.5 else "#1c2330" if count else "#c4c8cf"
                 axes.text(column, row, f"{count}", ha="center", va="center", color=color, fontsize=8)
+        return as_svg(figure)
+
+
+def gradient_flow(norms: Sequence[float]) -> str:
+    """The norm of the gradient at each step before the last, on a logarithmic scale."""
+    with matplotlib.rc_context(STYLE | {"svg.hashsalt": "gradient_flow"}):
+        figure = matplotlib.figure.Figure(figsize=(9.6, 3.0), layout="constrained")
+        axes = figure.subplots()
+        present = np.maximum(norms, np.finfo(np.float32).tiny)
+        axes.semilogy(range(len(norms)), present, color=TRAIN, marker="o" if len(norms) < _FEW_STEPS else None)
+        axes.axhline(1e-3 * present.max(), color=BEST, linestyle=":", label="a thousandth of the largest")
+        axes.set(xlabel="steps before the last", ylabel="norm of the gradient")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend(frameon=False)
         return as_svg(figure)
 
 

@@ -75,6 +75,7 @@ class Page:
         labels: the classes; none for a regression.
         augmented: rows of training pictures with their labels, first as they are; none where nothing is augmented.
         diagnosis: what ``diagnosis.json`` holds; without, the section is left out.
+        flow: of a recurrent network: norms of the gradient at the last step and those before it, and what they show.
     """
 
     title: str
@@ -85,6 +86,7 @@ class Page:
     labels: Sequence[str]
     augmented: Sequence[Sequence[tuple[np.ndarray, str]]] = ()
     diagnosis: Mapping[str, Any] | None = None
+    flow: tuple[Sequence[float], str] | None = None
 
 
 def write_page(path: Path, template: str, page: Page, **context: Any) -> None:
@@ -104,7 +106,7 @@ def write_page(path: Path, template: str, page: Page, **context: Any) -> None:
         lstrip_blocks=True,
     )
     diagnosis, history = page.diagnosis, page.history
-    shares = page.metrics["task"] != "regression"
+    shares = page.metrics["task"] not in ("regression", "language_model")
     text = environment.get_template(template).render(
         title=page.title,
         recipe=page.recipe,
@@ -117,7 +119,9 @@ def write_page(path: Path, template: str, page: Page, **context: Any) -> None:
         labels=page.labels,
         augmented=[[(_data_uri(shrink(picture, _SHOWN)), label) for picture, label in row] for row in page.augmented],
         diagnosis=diagnosis,
+        percent=shares,
         diagnosis_plots=_plot_diagnosis(diagnosis, percent=shares) if diagnosis else {},
+        flow=page.flow and (plots.gradient_flow(page.flow[0]), page.flow[1]),
         version=dlapp.__version__,
         **context,
     )

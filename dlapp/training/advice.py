@@ -38,6 +38,7 @@ class Facts:
         suspects: columns that tell the splits apart, where they come from different distributions.
         box_errors: of a detector: kinds of errors on dev, and the mean average precision that each costs.
         size: height and width that pictures are resized to.
+        sees_the_past_alone: whether a network answers at every step and knows nothing of those that follow.
     """
 
     model: str
@@ -53,6 +54,7 @@ class Facts:
     suspects: tuple[str, ...] = ()
     box_errors: Mapping[str, float] = dataclasses.field(default_factory=dict[str, float])
     size: tuple[int, int] | None = None
+    sees_the_past_alone: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,6 +222,8 @@ def _bigger(recipe: Recipe, facts: Facts) -> list[Advice]:
             return []  # it has no layer but the new one
         why = "the features are those of other pictures: fine-tune the layers that make them"
         return _change("bias", why, recipe, facts, "fine-tuned", {"transfer.unfreeze": "all"})
+    if recipe.architecture == "recurrent":
+        return _more_recurrent(recipe, facts)
     if facts.units:
         # a narrow or single layer gets company; a wide one is doubled
         units = [max(2 * count, 32) for count in facts.units]
@@ -249,6 +253,18 @@ def _bigger(recipe: Recipe, facts: Facts) -> list[Advice]:
     deeper = _deeper(recipe.architecture)
     why = f"a bigger network: {deeper} is the next deeper of its family"
     return _change("bias", why, recipe, facts, deeper, {"architecture": deeper}) if deeper else []
+
+
+def _more_recurrent(recipe: Recipe, facts: Facts) -> list[Advice]:
+    advice = []
+    options = recipe.architecture_options
+    if facts.sees_the_past_alone and not options.get("bidirectional"):
+        why = "one direction sees the past alone: read every sequence from its end too"
+        settings = {"architecture_options.bidirectional": True}
+        advice += _change("bias", why, recipe, facts, "both-directions", settings)
+    units = [2 * count for count in facts.units]
+    why = f"a bigger network: {', '.join(map(str, units))} units"
+    return advice + _change("bias", why, recipe, facts, "bigger", {"architecture_options.units": units})
 
 
 def _deeper(architecture: str) -> str | None:

@@ -102,7 +102,7 @@ def score_answers(
         loss: of a detector, if it was measured.
     """
     if isinstance(answers, Steps):
-        return _score_steps(examples, answers, signature)
+        return {**_score_steps(examples, answers, signature), "examples": len(examples)}  # of running text it has parts
     if signature.detection is None:
         values = cast(np.ndarray, answers)
         if signature.target is None:

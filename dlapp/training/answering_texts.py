@@ -33,7 +33,10 @@ def classify(model: keras.Model, examples: Examples, signature: Signature) -> np
 
 
 def answer_steps(model: keras.Model, examples: Examples, signature: Signature) -> Steps:
-    """What is answered at every step; of an encoder-decoder behind what was to be answered, and its own text."""
+    """What is answered at every step; of an encoder-decoder behind what was to be answered, and its own text.
+
+    The parts of a running text are sequences of their own.
+    """
     classes = model.outputs[0].shape[-1]
     logits = gives_logits(model)
 
@@ -52,16 +55,12 @@ def answer_steps(model: keras.Model, examples: Examples, signature: Signature) -
         for row, place in enumerate(places):
             scored = slice(stretches[place].unscored, len(stretches[place].targets))
             found[place] = nats[row, scored], predicted[row, scored]
-    of_example = np.array([stretch.example for stretch in stretches])
-    lengths, characters = np.zeros((2, len(examples)), np.int64)
-    np.add.at(lengths, of_example, [len(nats) for nats, _ in found])
-    np.add.at(characters, of_example, [stretch.characters for stretch in stretches])
     return Steps(
-        lengths,
+        np.array([len(nats) for nats, _ in found]),
         np.concatenate([stretch.targets[stretch.unscored :] for stretch in stretches]).astype(np.int32),
         np.concatenate([predicted for _, predicted in found]).astype(np.int32),
         np.concatenate([nats for nats, _ in found]).astype(np.float32),
-        characters,
+        np.array([stretch.characters for stretch in stretches]),
         _reply(model, stretches, signature) if signature.task == "sequence_to_sequence" else (),
     )
 

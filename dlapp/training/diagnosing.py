@@ -3,12 +3,14 @@
 import dataclasses
 import inspect
 import math
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from dlapp.architectures import builder
+from dlapp.architectures.recurrent_networks import sees_the_past_alone
 from dlapp.data import Data
 from dlapp.errors import RecipeError
 from dlapp.evaluation import intervals
@@ -22,14 +24,21 @@ from dlapp.training.error_analysis import analyse_errors
 from dlapp.training.measured import Measured, measure_model
 from dlapp.training.model_folder import ModelFolder, load_keras
 from dlapp.training.precision import in_float32
-from dlapp.training.retraining import learning_curve, split_by_retraining
+from dlapp.training.retraining import compare_directions, learning_curve, split_by_retraining
 
+_SHARES = ("classification", "tagging", "sequence_to_sequence")  # whose errors are shares of wrong answers
+_LEAST_BITS = 0.05  # a character, that are worth acting on
 _LEAST_MARGIN = 0.05  # of the mean absolute deviation of a regression's target
 _LEAST_DIFFERENCE = 0.02  # of 1 - F1 of pictures with boxes
 
 
 def diagnose(
-    folder: ModelFolder, *, bayes_error: float = 0.0, seeds: int = 0, tell: Callable[[str], None] = print
+    folder: ModelFolder,
+    *,
+    bayes_error: float = 0.0,
+    seeds: int = 0,
+    directions: bool = False,
+    tell: Callable[[str], None] = print,
 ) -> tuple[dict[str, Any], Measured]:
     """Measures a finished run: what is wrong, where, and what to try.
 
@@ -37,19 +46,24 @@ def diagnose(
         folder: of the run; nothing in it is changed.
         bayes_error: of the best there can be: a share of wrong answers, or a mean absolute error.
         seeds: runs for each size of the learning curve; 0 for none.
+        directions: whether to train the network once more that reads in both directions, or in one, and compare.
         tell: takes a line before and during what lasts.
 
     Returns:
         What ``diagnosis.json`` holds, and what it was found from.
 
     Raises:
-        RecipeError: the Bayes error is no share.
+        RecipeError: the Bayes error is no share, or there is nothing to compare directions of.
         SourceError: the data have changed since the training.
     """
     recipe = folder.read_recipe()
-    if folder.read_signature().task != "regression" and bayes_error >= 1:
+    if folder.read_signature().task not in ("regression", "language_model") and bayes_error >= 1:
         raise RecipeError(f"--bayes-error is a share of wrong answers, 0.02 for 2 %; got {bayes_error:g}.")
     measured = measure_model(folder)
+    if seeds and len(measured.data.train) == 1:
+        raise RecipeError(
+            f"a learning curve takes parts of train; {recipe.data} is one text. Leave --learning-curve out."
+        )
     splits = compare_splits(measured)
     differing = [pair for pair, separation in splits.items() if separation.verdict == "yes"]
     errors = dict(measured.errors)
@@ -60,6 +74,7 @@ def diagnose(
     findings += find_overtraining(folder, measured)
     analysis = analyse_errors(measured)
     curve = learning_curve(recipe, measured.data, seeds=seeds, tell=tell) if seeds else None
+    other = compare_directions(recipe, measured.data, measured.errors, tell=tell) if directions else None
     found = {
         "model": str(folder.path),
         "data": recipe.data,
@@ -83,6 +98,8 @@ def diagnose(
         "next": [
             dataclasses.asdict(advice) for advice in _advise(folder, recipe, measured, findings, splits, analysis)
         ],
+        "limits": _limits(measured, folder),
+        "directions": None if other is None else dataclasses.asdict(other),
         "learning_curve": None if curve is None else dataclasses.asdict(curve),
         **analysis,
     }
@@ -123,8 +140,10 @@ def name_features(separation: Separation, names: Sequence[str]) -> tuple[str, ..
 
 def find_bias_and_variance(errors: Mapping[str, np.ndarray], data: Data, *, bayes_error: float) -> tuple[Finding, ...]:
     """Avoidable bias, variance, mismatch where there is a train-dev, and overfitting of dev."""
-    if data.task == "classification":
+    if data.task in _SHARES:
         return bias_and_variance(errors, bayes_error=bayes_error)
+    if data.task == "language_model":
+        return bias_and_variance(errors, bayes_error=bayes_error, margin=_LEAST_BITS)
     if data.task == "detection":
         return bias_and_variance(errors, bayes_error=bayes_error, margin=_LEAST_DIFFERENCE)
     targets = data.train.targets.astype(np.float64)
@@ -147,9 +166,17 @@ def find_overtraining(folder: ModelFolder, measured: Measured) -> tuple[Finding,
         name: errors_of(part, answer(network, part, signature), signature)
         for name, part in (("train", measured.data.train), ("dev", measured.data.dev))
     }
-    shares = measured.data.task == "classification"
+    shares = measured.data.task in _SHARES
     rise = losses[-1] / max(losses[best], 1e-12) - 1
     return (overtraining(measured.errors, last, epoch=best + 1, last_epoch=len(losses), rise=rise, shares=shares),)
+
+
+def _limits(measured: Measured, folder: ModelFolder) -> list[str]:
+    """What a network of this kind cannot do, whatever it is trained on."""
+    if measured.data.task != "tagging" or not sees_the_past_alone(folder.load_model()):
+        return []
+    limit = "It reads in one direction: the tag of a word depends on the words up to it, never on those that follow."
+    return [f"{limit} dlapp diagnose {shlex.quote(folder.path.name)} --directions compares it with both."]
 
 
 def _advise(
@@ -164,7 +191,7 @@ def _advise(
     suspects = [name for found in differing for name in name_features(found, measured.feature_names)]
     options = inspect.signature(builder(recipe.architecture)).parameters
     units = recipe.architecture_options.get("units", options["units"].default) if "units" in options else ()
-    whole = len(measured.data.train)
+    whole = len(measured.errors["train"])  # of a running text its parts
     size = whole if recipe.training.batch_size == "all" else recipe.training.batch_size
     facts = Facts(
         model=folder.path.name,
@@ -182,6 +209,7 @@ def _advise(
         if analysis["boxes"]
         else {},
         size=recipe.preprocessing.size,
+        sees_the_past_alone=measured.data.task == "tagging" and sees_the_past_alone(folder.load_model()),
     )
     problems = {finding.name: finding.interval.value for finding in findings if finding.verdict == "yes"}
     if differing:

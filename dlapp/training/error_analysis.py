@@ -8,6 +8,7 @@ import numpy as np
 from dlapp.boxes import Boxes, areas
 from dlapp.data import Examples
 from dlapp.data.auditing import judge_repeats
+from dlapp.data.corpora import kinds
 from dlapp.data.duplicates import find_repeats
 from dlapp.evaluation.classification import predict_classes
 from dlapp.evaluation.detection_errors import divide_errors
@@ -37,7 +38,7 @@ def analyse_errors(measured: Measured) -> dict[str, Any]:
     groups = find_repeats(
         {name: found.hashes for name, found in measured.audited.items()},
         {name: found.thumbnails for name, found in measured.audited.items()},
-        {name: part.targets for name, part in data.splits().items()},
+        {name: kinds(part) for name, part in data.splits().items()},
     )
     return {
         "confused": [dataclasses.asdict(pair) for pair in confused],
@@ -66,6 +67,10 @@ def _segments(measured: Measured) -> dict[str, Any]:
         found["contrast"] = by_quantile(audited.contrast.astype(np.float64))
         if len(np.unique(audited.sizes, axis=0)) > 1:
             found["pixels"] = by_quantile(audited.sizes.prod(axis=1).astype(np.float64))
+        return found
+    if dev.are_texts:
+        if len(dev) == len(measured.errors["dev"]):  # else they are parts of a running text
+            found["length"] = by_quantile(np.array([len(text) for text in dev.inputs], np.float64))
         return found
     for place, column in enumerate(dev.columns):
         cells = dev.inputs[:, place].astype(np.float64)

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 from dlapp.data import Data, Examples
 from dlapp.data.facts import SIDE, gather
@@ -16,6 +18,9 @@ from dlapp.training.answering import Answers, answer, errors_of
 from dlapp.training.model_folder import ModelFolder
 from dlapp.training.preparing import load_own_data
 
+_NGRAMS = 5000  # sequences of characters
+_DIRECTIONS = 50  # that they are reduced to
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Measured:
@@ -24,7 +29,8 @@ class Measured:
     Attributes:
         data: in the splits of the run.
         answers: by split.
-        errors: by split: (n,) 1 for a mistake and 0 for none, absolute errors in the target's unit, or 1 - F1.
+        errors: by split: (n,) 1 for a mistake and 0 for none, absolute errors in the target's unit, 1 - F1, the share
+            of wrong tags, or bits a character; of a running text for each part of it.
         audited: by split: hashes, thumbnails, brightness and sizes.
         features: by split: (n, d) inputs in few numbers, for classifiers that compare splits.
         feature_names: (d,) of the columns; empty text for the points of a thumbnail.
@@ -54,9 +60,12 @@ def measure_model(folder: ModelFolder) -> Measured:
         with naming_unreadable(part):
             answers[name] = answer(network, part, signature)
         audited[name] = gather(part)
-        features[name] = in_few_numbers(part, audited[name], signature.preprocessing)
+        if not part.are_texts:
+            features[name] = in_few_numbers(part, audited[name], signature.preprocessing)
+    if data.train.are_texts:
+        features = texts_in_few_numbers(data)
     errors = {name: errors_of(part, answers[name], signature) for name, part in data.splits().items()}
-    names = _feature_names(signature.preprocessing)
+    names = _feature_names(signature.preprocessing, features["train"].shape[1])
     min_score = 0.0 if signature.detection is None else signature.detection.min_score
     return Measured(data, answers, errors, audited, features, names, min_score)
 
@@ -69,8 +78,30 @@ def in_few_numbers(examples: Examples, audited: Audited, preprocessing: Preproce
     return np.column_stack([audited.thumbnails, audited.brightness, audited.contrast, audited.colour, sizes])
 
 
-def _feature_names(preprocessing: Preprocessing) -> tuple[str, ...]:
-    """One for each of :func:`in_few_numbers`, in its order."""
+def texts_in_few_numbers(data: Data) -> dict[str, np.ndarray]:
+    """By split (n, d): what sequences of up to 4 characters texts are made of, and how long they are.
+
+    Deerwester, S. et al. (1990), Indexing by latent semantic analysis. https://doi.org/10.1002/asi.4630410602
+    """
+    if len(data.train) == 1:  # one running text is like no other
+        return {name: np.zeros((len(part), 1)) for name, part in data.splits().items()}
+    told = {
+        name: [text if isinstance(text, str) else " ".join(text) for text in part.inputs]
+        for name, part in data.splits().items()
+    }
+    counts = TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 4), max_features=_NGRAMS, sublinear_tf=True)
+    known = counts.fit_transform(told["train"])
+    reduced = TruncatedSVD(min(_DIRECTIONS, *(size - 1 for size in known.shape)) or 1, random_state=0).fit(known)
+    return {
+        name: np.column_stack([reduced.transform(counts.transform(some)), np.log1p([len(text) for text in some])])
+        for name, some in told.items()
+    }
+
+
+def _feature_names(preprocessing: Preprocessing, width: int) -> tuple[str, ...]:
+    """One for each of ``width`` columns of :func:`in_few_numbers` or :func:`texts_in_few_numbers`, in its order."""
+    if preprocessing.vocabulary is not None:
+        return ("",) * (width - 1) + ("length",)
     if preprocessing.size is not None:
         return ("",) * SIDE**2 + ("brightness", "contrast", "red", "green", "blue", "height", "width")
     columns = preprocessing.columns

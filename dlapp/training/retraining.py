@@ -9,6 +9,8 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 
 from dlapp.data import Data, Examples
+from dlapp.errors import RecipeError
+from dlapp.evaluation.intervals import Interval, of_mean
 from dlapp.evaluation.learning_curve import Extrapolation, extrapolate
 from dlapp.recipe import Recipe
 from dlapp.training.answering import answer, errors_of
@@ -80,6 +82,61 @@ def learning_curve(recipe: Recipe, data: Data, *, seeds: int, tell: Tell) -> Lea
         tuple(map(tuple, dev.tolist())),
         extrapolate(np.array(sizes), dev, shares=data.task == "classification"),
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Directions:
+    """A network that reads in one direction, against the same that reads in both.
+
+    Attributes:
+        one, both: mean errors on test.
+        gain: by how much both are better on the same examples.
+        sentence: the same in words.
+    """
+
+    one: Interval
+    both: Interval
+    gain: Interval
+    sentence: str
+
+
+def compare_directions(recipe: Recipe, data: Data, errors: Mapping[str, np.ndarray], *, tell: Tell) -> Directions:
+    """Trains the other of the two kinds and compares them on test, example by example.
+
+    Args:
+        recipe: of the run.
+        data: of the run.
+        errors: of the run, by split.
+        tell: takes a line.
+
+    Raises:
+        RecipeError: the network has no such option, or is one that may not see what follows.
+    """
+    if recipe.architecture != "recurrent" or data.task == "language_model":
+        raise RecipeError(
+            "--directions compares recurrent networks that may read from the end too: taggers, classifiers and "
+            f"encoder-decoders; this is a {recipe.architecture} for {data.task}. Leave it out."
+        )
+    both = bool(recipe.architecture_options.get("bidirectional"))
+    tell(f"training the same network in {'one direction' if both else 'both directions'}")
+    options = {**recipe.architecture_options, "bidirectional": not both}
+    other = _errors_after_training(
+        recipe.model_copy(update={"architecture_options": options}), data, {"test": data.test}
+    )["test"]
+    one, two = (other, errors["test"]) if both else (errors["test"], other)
+    gain = of_mean(one - two)
+    verdict = (
+        "both directions are better"
+        if gain.low > 0
+        else "one direction is better"
+        if gain.high < 0
+        else "no difference to speak of"
+    )
+    sentence = (
+        f"error on test {100 * one.mean():.2f} % in one direction and {100 * two.mean():.2f} % in both, "
+        f"{100 * gain.value:.2f} points less ({100 * gain.low:.2f} to {100 * gain.high:.2f}): {verdict}."
+    )
+    return Directions(of_mean(one), of_mean(two), gain, sentence)
 
 
 def _longer(recipe: Recipe, factor: float, seed: int) -> Recipe:
