@@ -1,6 +1,8 @@
 """Bundles that read texts: what counts as a token, states that go on, and code that anyone can run."""
 
+import dataclasses
 import re
+import shutil
 
 import keras
 import numpy as np
@@ -13,6 +15,7 @@ from dlapp.errors import BundleError
 from dlapp.exporting import export, parity
 from dlapp.exporting.graph import prepare
 from dlapp.exporting.readme import render
+from dlapp.files import sha256
 from dlapp.inference.bundle import Bundle
 from dlapp.signature import END, PADDING, START, UNKNOWN, Preprocessing, Signature, Vocabulary, classification
 
@@ -164,14 +167,21 @@ def test_every_runtime_reads_tokens_alike(bundles):
         np.testing.assert_allclose(saved(tokens=tf.constant(given))["probabilities"], wanted, atol=1e-6)
 
 
-def test_a_wrong_step_is_found(bundles, tmp_path):
-    folder, _, _ = bundles["language_model"]
+@pytest.mark.parametrize("altered", ["step_probabilities", "step_next_state2"])
+def test_a_wrong_step_is_found(altered, bundles, tmp_path):
+    folder = shutil.copytree(bundles["language_model"][0], tmp_path / "copy")
+    assert parity.verify(folder, ["onnxruntime"]).holds
+    with np.load(folder / "samples.npz") as archive:
+        arrays = dict(archive)
+    arrays[altered] = arrays[altered][..., ::-1]
+    np.savez(folder / "samples.npz", **arrays)
     signature = Signature.read(folder / "signature.json")
-    steps = parity.read_steps(folder, signature)
-    bundle = Bundle(folder)
-    assert parity._replay_steps(bundle.step, steps) == (pytest.approx(0, abs=1e-6), True)
-    forgets = parity._replay_steps(lambda tokens, _: bundle.step(tokens, bundle.start(3)), steps)
-    assert forgets[0] > 0.01
+    files = {**signature.files, "samples.npz": sha256(folder / "samples.npz")}
+    dataclasses.replace(signature, files=files).write(folder / "signature.json")
+    (found,) = parity.verify(folder, ["onnxruntime"]).results
+    assert not found.equal
+    assert found.largest_difference > 0.01
+    assert found.same_answer == (altered != "step_probabilities")
 
 
 # open files that the few lines leave to the interpreter
