@@ -1,7 +1,8 @@
 """The function that every format is made of: raw values in, final values out, under the signature's names."""
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -72,11 +73,25 @@ def serving_function(
 
     def serve(inputs: tf.Tensor, *more: tf.Tensor) -> dict[str, tf.Tensor]:
         values = more[: len(variables)]
-        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))), _for_any_machine(network):
             outputs = network(prepare(inputs, signature), training=False)
         return finish(outputs, inputs, signature, *more[len(variables) :])
 
     return tf.function(serve, input_signature=function_inputs(signature, variables, thresholds=thresholds))
+
+
+@contextlib.contextmanager
+def _for_any_machine(network: keras.Model) -> Iterator[None]:
+    """Recurrent layers without cuDNN, which Keras takes where there is a GPU: its operators run nowhere else."""
+    found = [layer for layer in network._flatten_layers() if hasattr(layer, "use_cudnn")]
+    before = [layer.use_cudnn for layer in found]
+    for layer in found:
+        layer.use_cudnn = False
+    try:
+        yield
+    finally:
+        for layer, value in zip(found, before, strict=True):
+            layer.use_cudnn = value
 
 
 def step_function(network: keras.Model, signature: Signature, variables: Sequence[keras.Variable] = ()) -> Any:

@@ -13,7 +13,7 @@ import tensorflow as tf
 from dlapp.architectures import recurrent
 from dlapp.errors import BundleError
 from dlapp.exporting import export, parity
-from dlapp.exporting.graph import prepare
+from dlapp.exporting.graph import prepare, serving_function
 from dlapp.exporting.readme import render
 from dlapp.files import sha256
 from dlapp.inference.bundle import Bundle
@@ -154,6 +154,23 @@ def test_what_a_bundle_does_not_do_is_refused(bundles):
 def test_what_counts_as_a_token(given, read):
     signature = classification(("a", "b"), Preprocessing(0, vocabulary=WORDS))
     np.testing.assert_array_equal(prepare(tf.constant([given, [2, 0, 0, 0]]), signature), [read, [2, 0, 0, 0]])
+
+
+def test_what_is_traced_on_a_gpu_runs_without_one(monkeypatch):
+    model, seen = recurrent(classes=2, units=3, vocabulary=6, bidirectional=True), []
+    inner_loop = keras.layers.LSTM.inner_loop
+
+    def watched(layer, *given, **options):
+        seen.append(layer.use_cudnn)
+        return inner_loop(layer, *given, **options)
+
+    monkeypatch.setattr(keras.layers.LSTM, "inner_loop", watched)
+    signature = classification(("a", "b"), Preprocessing(0, vocabulary=WORDS))
+    serving_function(model, signature).get_concrete_function()
+    assert seen == [False, False], "of both directions"
+    seen.clear()
+    model(keras.ops.array(SAMPLES))
+    assert seen == ["auto", "auto"], "training goes on as before"
 
 
 def test_every_runtime_reads_tokens_alike(bundles):
