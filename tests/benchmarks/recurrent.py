@@ -9,13 +9,13 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import onnx
 
 from dlapp import signature as signatures
 from dlapp.architectures.recurrent_networks import recurrent
-from dlapp.architectures.stepping import state_sizes, step_model
-from dlapp.exporting import onnx_file
-from dlapp.exporting.graph import serving_function, step_function, with_onnx_operators
+from dlapp.exporting import export, onnx_file
+from dlapp.exporting.graph import serving_function, with_onnx_operators
+from dlapp.inference import Bundle
+from dlapp.inference.generating import generate
 from dlapp.signature import PADDING, UNKNOWN, Preprocessing, Vocabulary
 from tests.benchmarks.latency import THREADS, open_session
 from tests.benchmarks.timing import interleave, tell
@@ -23,7 +23,7 @@ from tests.benchmarks.timing import interleave, tell
 _STEPS, _TOKENS, _EMBEDDING, _CLASSES, _TURNS = 100, 82, 64, 2, 300
 _UNITS = (32, 64, 128)
 _WANTED = {"simple": 6, "gru": 15, "lstm": 5}  # times as fast as Keras's own, of 32 units
-_WRITTEN = 100  # characters
+_WRITTEN, _FACTOR = 100, 10  # characters by predict, and how many times as many by the bundle
 
 VOCABULARY = Vocabulary((PADDING, UNKNOWN, *map(chr, range(ord("0"), ord("0") + _TOKENS - 2))), "character")
 
@@ -93,25 +93,13 @@ def _reading(path: Path, tokens: np.ndarray) -> Callable[[], object]:
 
 
 def _compare_writing(folder: Path) -> None:
-    """Characters one by one: a step each, against the whole text so far for each."""
+    """Characters one by one: a step of the bundle each, against ``predict`` on the whole text so far."""
     model = recurrent(
         form="one_to_many", classes=_TOKENS, units=_UNITS[-1], vocabulary=_TOKENS, embedding_size=_EMBEDDING
     )
-    sizes = state_sizes(model)
-    signature = signatures.language_model(Preprocessing(0, vocabulary=VOCABULARY), sizes)
-    network = with_onnx_operators(step_model(model), tokens=True, loops=False)
-    onnx_file.write_step(step_function(network, signature), signature, folder / "step.onnx")
-    operators = {node.op_type for node in onnx.load(folder / "step.onnx").graph.node}
-    assert not operators & {"Loop", "Scan"}
-    session = open_session(folder / "step.onnx")
-
-    def by_steps() -> None:
-        token = np.array([2], np.int32)
-        states = {f"state{number}": np.zeros((1, size), np.float32) for number, size in enumerate(sizes, start=1)}
-        for _ in range(_WRITTEN):
-            probabilities, *after = session.run(None, {"token": token, **states})
-            states = dict(zip(states, after, strict=True))
-            token = probabilities.argmax(axis=-1).astype(np.int32)
+    samples = np.full((1, 2), 2, np.int32)
+    export(model, folder / "writer", preprocessing=Preprocessing(0, vocabulary=VOCABULARY), samples=samples)
+    bundle, random = Bundle(folder / "writer"), np.random.default_rng(0)
 
     def by_predict() -> None:
         written = np.full((1, _WRITTEN), 2, np.int32)  # of one length, so that nothing is traced anew
@@ -119,7 +107,11 @@ def _compare_writing(folder: Path) -> None:
             probabilities = model.predict(written, verbose=0)
             written[0, place] = probabilities[0, place - 1].argmax()
 
+    def by_steps() -> None:
+        assert len(list(generate(bundle, "0", random=random, length=_FACTOR * _WRITTEN))) == _FACTOR * _WRITTEN
+
     by_predict()  # traces
     best = interleave({"steps": by_steps, "predict": by_predict}, turns=3)
-    what = f"lstm, {_UNITS[-1]} units, {_WRITTEN / best['steps']:.0f} characters a second: model.predict / a step each"
-    tell(what, best["predict"] / best["steps"], "at least 20")
+    count = _FACTOR * _WRITTEN
+    what = f"lstm, {_UNITS[-1]} units, {count:,} characters in {best['steps']:.2f} s: predict in a loop / generate"
+    tell(what, _FACTOR * best["predict"] / best["steps"], "at least 20")
