@@ -10,7 +10,12 @@ def describe(signature: Signature) -> str:
     vocabulary, step = signature.preprocessing.vocabulary, signature.step
     if vocabulary is None:
         return ""
-    text = _TOKENS.format(unit=vocabulary.unit, marks=_MARKS if vocabulary.marked else "")
+    text = _TOKENS.format(
+        unit=vocabulary.unit,
+        marks=_MARKS if vocabulary.marked else "",
+        taken="generate` takes the beginning of a" if signature.task == "language_model" else "predict` takes",
+    )
+    text += _ANSWERS.get(signature.task, "")
     if step is not None:
         names = [", ".join(f"`{tensor.name}`" for tensor in tensors) for tensors in (step.inputs, step.outputs)]
         states = "what `model.onnx` gives" if signature.task == "sequence_to_sequence" else "zeros"
@@ -132,8 +137,12 @@ _TAGS = ["for part, row in zip(parts, probabilities[0]):", "    print(part, labe
 
 _TOKENS = """\
 `tokens` are numbers of {unit}s: the place of each in `vocabulary.tokens` of `signature.json`, or 1 where it has none.
-{marks}Zeros behind a sequence are padding, as far as the longest of a batch. `dlapp predict` takes text.
+{marks}Zeros behind a sequence are padding, as far as the longest of a batch. `dlapp {taken} text.
 """
+_ANSWERS = {
+    "tagging": "`probabilities` are those of each token, and zero at padding.\n",
+    "language_model": "`probabilities` are those of the token behind each, and zero at padding.\n",
+}
 _MARKS = "A sequence begins with 2 and ends with 3. "
 _STEP = """\
 `step.onnx`, and the signature `step` of the SavedModel, go on by one token: {inputs} become

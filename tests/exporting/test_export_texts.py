@@ -234,7 +234,8 @@ def test_the_code_of_the_readme_runs(made, monkeypatch, capsys):
                 break
             written += LETTERS.tokens[token[0]]
         assert told[0] == f"{written}\n"
-    assert "`tokens` are numbers of" in text
+    assert f"`tokens` are numbers of {'characters' if kind == 'language_model' else 'words'}" in text
+    assert ("`dlapp generate` takes the beginning of a text" in text) == (kind == "language_model")
 
 
 def refuse(kind, **changed):
