@@ -15,6 +15,11 @@ from dlapp.cli import main
 from dlapp.data import shapes
 
 ROOT = Path(__file__).parents[1]
+SHORTER = {
+    "shapes": "shapes?examples=40&size=48",
+    "dates": "dates?examples=60",
+    "lines:names.txt": "lines:names.txt",
+}
 
 
 def run_line(line: str, monkeypatch) -> None:
@@ -24,9 +29,12 @@ def run_line(line: str, monkeypatch) -> None:
         done = subprocess.run([*command, "--dry-run"], cwd=ROOT, capture_output=True, text=True, check=True)
         assert {"demo": "dlapp demo", "test": "-m pytest"}[command[1]] in done.stdout
         return
-    if command[1] == "train" and "shapes" in command:  # what takes a reader some minutes
-        command[command.index("shapes")] = "shapes?examples=40&size=48"
-        command += ["--epochs", "1"]
+    for source, fewer in SHORTER.items():  # what takes a reader some minutes
+        if command[1] == "train" and source in command:
+            command[command.index(source)] = fewer
+            command += ["--epochs", "1"]
+    if "--from" in command or "resnet20" in command:
+        command[command.index("--epochs") + 1] = "1"
     monkeypatch.setattr("sys.argv", command)
     with pytest.raises(SystemExit) as ended:
         main()
@@ -67,6 +75,9 @@ def test_every_block_runs(workplace, monkeypatch, capsys):
     strip = np.kron(np.concatenate(digits.images[:6], axis=1) * 255 / 16, np.ones((4, 4))).astype(np.uint8)
     Image.fromarray(strip).save(workplace / "strip.png")
     _write_houses(workplace)
+    (workplace / "names.txt").write_text(
+        "\n".join(f"Ka{'lmnrst'[k % 6]}{'aeiou'[k % 5]}{'nrs'[k % 3]}a" for k in range(60))
+    )
     Image.fromarray(shapes.load("examples=1").parts["train"].inputs[0]).save(workplace / "street.png")
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```(\w+)\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)

@@ -19,6 +19,7 @@ from keras import layers
 
 Form = Literal["one_to_one", "one_to_many", "many_to_one", "many_to_many", "encoder_decoder"]
 Cell = Literal["simple", "gru", "lstm"]
+Pooling = Literal["last", "average"]
 
 _CELLS: Mapping[str, type[keras.Layer]] = {"simple": layers.SimpleRNN, "gru": layers.GRU, "lstm": layers.LSTM}
 
@@ -33,6 +34,7 @@ def recurrent(
     cell: Cell = "lstm",
     units: int | Sequence[int] = 128,
     bidirectional: bool = False,
+    pooling: Pooling = "last",
     vocabulary: int = 10_000,
     target_vocabulary: int = 0,
     embedding_size: int = 64,
@@ -58,6 +60,8 @@ def recurrent(
         units: of each recurrent layer, from the input to the answer. One number is one layer.
         bidirectional: a second layer reads every sequence from its end. Without, an answer depends on this step
             and the past alone. A decoder always writes in one direction, from states of both.
+        pooling: what of the last layer's steps is answered from where there is one answer: the ``last`` state of each
+            direction, or the ``average`` of all steps, padding left out.
         vocabulary: tokens that there are, of the input.
         target_vocabulary: tokens that there are, of what a decoder writes; ``classes`` where it is 0.
         embedding_size: numbers that a token becomes.
@@ -81,7 +85,7 @@ def recurrent(
     recurrent matrix; ``reset_after=False`` does that.
     """
     sizes = [units] if isinstance(units, int) else list(units)
-    _check(form, cell, sizes, classes, dropout)
+    _check(form, cell, pooling, sizes, classes, dropout)
     recipe = _Layers(cell, bidirectional, reset_after, recurrent_initializer, kernel_regularizer, dropout)
     inputs, x, steps = _steps(tuple(input_shape), form, vocabulary, embedding_size)
     top = layers.Dense(
@@ -94,7 +98,10 @@ def recurrent(
         x = recipe.decoder(x, states)
         inputs = [inputs, decoded]
     else:
-        x = recipe.stack(x, sizes, at_every_step=form in ("one_to_many", "many_to_many") and steps)
+        answers = form in ("one_to_many", "many_to_many") and steps
+        x = recipe.stack(x, sizes, at_every_step=answers or pooling == "average")
+        if pooling == "average" and not answers:
+            x = layers.GlobalAveragePooling1D(name="average")(x)
     if include_top:
         if dropout:
             x = layers.Dropout(dropout, name="classifier_dropout")(x)
@@ -203,11 +210,13 @@ def _embedding(vocabulary: int, size: int, name: str) -> keras.Layer:
     return layers.Embedding(vocabulary, size, mask_zero=True, name=name)
 
 
-def _check(form: str, cell: str, sizes: Sequence[int], classes: int, dropout: float) -> None:
+def _check(form: str, cell: str, pooling: str, sizes: Sequence[int], classes: int, dropout: float) -> None:
     if form not in get_args(Form):
         raise ValueError(f"form must be one of {', '.join(get_args(Form))}; got {form!r}.")
     if cell not in _CELLS:
         raise ValueError(f"cell must be one of {', '.join(_CELLS)}; got {cell!r}.")
+    if pooling not in get_args(Pooling):
+        raise ValueError(f"pooling must be one of {', '.join(get_args(Pooling))}; got {pooling!r}.")
     if not sizes or any(not isinstance(count, int) or count < 1 for count in sizes):
         raise ValueError(f"units must be positive whole numbers, one for each recurrent layer; got {list(sizes)}.")
     if classes < 1:

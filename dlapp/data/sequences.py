@@ -16,6 +16,7 @@ from dlapp.signature import Preprocessing
 
 _BUCKETS = 8  # of lengths, at most
 _BATCHES = 4  # of each bucket, at least: the last of each is smaller than the others
+_UNKNOWN = 1
 _STRETCH = 3  # windows that are scored at once, behind one that is only read
 
 
@@ -123,6 +124,8 @@ class SequencePipeline:
         whole = self.task == "language_model" and not vocabulary.marked
         for number, text in enumerate(self.examples.inputs):
             tokens = texts.encode(text, vocabulary)
+            if not len(tokens):  # nothing but what is stripped: one that is unknown, as in the exported graph
+                tokens = np.array([_UNKNOWN], np.int32)
             if whole:
                 yield from self._windows(tokens, number, unscored, scored)
             elif self.task == "language_model":

@@ -28,7 +28,7 @@ from dlapp.training.detecting import check_task, detection_of
 from dlapp.training.grid_loss import GridLoss
 from dlapp.training.model_folder import ModelFolder
 from dlapp.training.precision import in_mixed_precision
-from dlapp.training.sequences import check_texts, network_options, signature_of
+from dlapp.training.sequences import check_texts, network_options, signature_of, with_own_keys
 from dlapp.training.soft_targets import are_soft
 
 _DETECTOR_SIZES = {"localizer": (128, 128), "yolo_grid": (256, 256)}  # on files of any size
@@ -136,7 +136,7 @@ def prepare(recipe: Recipe, data: Data | None = None, preprocessing: signatures.
     if data.train.are_texts:
         measured, text = measure_texts(data.train, data.task, recipe.text)
         preprocessing = preprocessing or measured
-        recipe = recipe.model_copy(update={"text": text})
+        recipe = with_own_keys(recipe.model_copy(update={"text": text}), data)
     elif preprocessing is None:
         with naming_unreadable(data.train):
             preprocessing = measure(

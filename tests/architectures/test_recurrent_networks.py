@@ -121,6 +121,7 @@ def test_a_state_starts_orthogonal():
     [
         ((None,), {"form": "many"}, "form must be one of one_to_one, .*; got 'many'"),
         ((None,), {"cell": "rnn"}, "cell must be one of simple, gru, lstm; got 'rnn'"),
+        ((None,), {"pooling": "max"}, "pooling must be one of last, average; got .max."),
         ((None,), {"units": ()}, r"units must be positive whole numbers, .*; got \[\]"),
         ((None,), {"vocabulary": 1}, "vocabulary must be at least 2, padding and one token; got 1"),
         ((None,), {"dropout": 1.0}, "dropout must be at least 0 and less than 1"),
@@ -134,3 +135,13 @@ def test_a_state_starts_orthogonal():
 def test_what_does_not_fit_is_refused(shape, options, message):
     with pytest.raises(ValueError, match=message):
         recurrent(shape, **options)
+
+
+def test_an_average_leaves_padding_out():
+    model = recurrent(classes=3, units=4, vocabulary=9, pooling="average", bidirectional=True)
+    every = recurrent(classes=3, units=4, vocabulary=9, form="many_to_many", bidirectional=True, include_top=False)
+    every.set_weights(model.get_weights()[:-2])
+    tokens = np.array([[5, 6, 7, 0, 0]])
+    weights, biases = model.get_layer("classifier").get_weights()
+    logits = every(tokens)[0, :3].numpy().mean(axis=0) @ weights + biases
+    np.testing.assert_allclose(model(tokens)[0], np.exp(logits) / np.exp(logits).sum(), rtol=1e-5)

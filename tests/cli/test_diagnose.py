@@ -133,10 +133,10 @@ def test_labels_that_were_flipped_are_suspected(dlapp, workplace, train):
 @pytest.mark.slow
 def test_the_learning_curve_of_a_regression(dlapp, workplace, train):
     train("line", "linear_unit", "--data", "diabetes", "--epochs", 8, "--learning-rate", 0.05, "--batch-size", 32)
-    found = diagnosed(dlapp, "line", "--learning-curve", "--seeds", "2")
+    found = diagnosed(dlapp, "line", "--learning-curve", "--seeds", "1")
     curve = found["learning_curve"]
     assert curve["sizes"] == [31, 62, 124, 217, 310]
-    assert np.shape(curve["train"]) == np.shape(curve["dev"]) == (2, 5)
+    assert np.shape(curve["train"]) == np.shape(curve["dev"]) == (1, 5)
     assert np.mean(curve["dev"], axis=0)[-1] < np.mean(curve["dev"], axis=0)[0]
     assert (
         "wice the examples" in curve["extrapolation"]["sentence"]

@@ -55,6 +55,12 @@ def test_the_order_is_a_function_of_seed_and_epoch():
     assert order() != first
 
 
+def test_a_text_of_nothing_is_one_unknown_token():
+    words = Vocabulary(WORDS.tokens, "word", "strip_punctuation")
+    ((tokens, _),) = pipeline(text_examples(["...", "big cat"], targets=[0, 1]), "classification", words).batches(2)
+    assert tokens.numpy().tolist() == [[1, 0], [2, 3]]
+
+
 def test_tags_stand_at_their_words():
     sentences = text_examples([("big", "cat"), ("cat", "big", "dog")], wanted=[np.array([1, 2]), np.array([2, 1, 0])])
     ((tokens, tags),) = pipeline(sentences, "tagging", WORDS).batches(2).as_numpy_iterator()

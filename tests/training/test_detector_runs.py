@@ -207,7 +207,7 @@ def test_shapes_are_learned(box_loss):
         architecture_options={"boxes": 2},
         preprocessing={"augment": {}},
         detection={"box_loss": box_loss},
-        training={"epochs": 80, "batch_size": 7, "learning_rate": 0.005},
+        training={"epochs": 50, "batch_size": 4, "learning_rate": 0.005},
     )
     data = load(values["data"])
     run = preparing.prepare(Recipe.from_values(values), dataclasses.replace(data, dev=data.train))

@@ -80,6 +80,26 @@ def test_the_recipe_of_a_run_says_what_was_chosen(sources, name, unit, standardi
     assert again.preprocessing == run.preprocessing
 
 
+def test_a_classifier_of_words_has_defaults_of_its_own(sources):
+    run = prepare(sources["classification"])
+    options = {"units": 8, "embedding_size": 4, "bidirectional": True, "pooling": "average"}
+    assert run.recipe.architecture_options == options
+    assert run.recipe.training.dropout == 0.5
+    said = {"training": {"dropout": 0.0}, "architecture_options": {"pooling": "last"}}
+    kept = prepare(sources["classification"], **said).recipe
+    assert (kept.training.dropout, kept.architecture_options["pooling"]) == (0.0, "last")
+    assert prepare(sources["tagging"]).recipe.architecture_options == {"units": 8, "embedding_size": 4}
+
+
+def test_what_predicts_tokens_has_larger_steps(sources):
+    values = {"architecture": "recurrent", "data": sources["language_model"]}
+    training = preparing.prepare(Recipe.from_values(values)).recipe.training
+    assert (training.batch_size, training.learning_rate) == (32, 0.005)
+    values["training"] = {"optimizer": "momentum", "batch_size": 8}
+    training = preparing.prepare(Recipe.from_values(values)).recipe.training
+    assert (training.batch_size, training.learning_rate) == (8, 0.002)
+
+
 def test_names_are_read_by_their_characters(tmp_path):
     (tmp_path / "names.tsv").write_text("".join(f"Name{number % 7}\t{number % 2}\n" for number in range(40)))
     assert prepare(f"labelled:{tmp_path / 'names.tsv'}").recipe.text.unit == "character"
