@@ -94,15 +94,15 @@ def scatter(targets: np.ndarray, values: np.ndarray, name: str) -> str:
         return as_svg(figure)
 
 
-def errors(found: Mapping[str, Mapping[str, float]], bayes_error: float, *, percent: bool) -> str:
+def errors(found: Mapping[str, Mapping[str, float]], bayes_error: float, *, unit: str) -> str:
     """The error of each split with its interval, and the Bayes error.
 
     Args:
         found: by split: ``value``, ``low`` and ``high``.
         bayes_error: drawn as a line.
-        percent: whether errors are shares.
+        unit: of the errors; shares are in ``%``.
     """
-    factor = 100 if percent else 1
+    factor = 100 if unit == "%" else 1
     with matplotlib.rc_context(STYLE | {"svg.hashsalt": "errors"}):
         figure = matplotlib.figure.Figure(figsize=(8.4, 0.5 * len(found) + 1.1), layout="constrained")
         axes = figure.subplots()
@@ -112,14 +112,14 @@ def errors(found: Mapping[str, Mapping[str, float]], bayes_error: float, *, perc
             axes.errorbar(value, -row, xerr=[[value - low], [high - value]], fmt="o", color=color, capsize=4)
         axes.axvline(factor * bayes_error, color=BEST, linestyle=":", label="Bayes error")
         axes.set_yticks([-row for row in range(len(found))], [name.replace("_", "-") for name in found])
-        axes.set(xlabel="error in %" if percent else "mean absolute error", ylim=(-len(found) + 0.4, 0.6))
+        axes.set(xlabel=f"error in {unit}", ylim=(-len(found) + 0.4, 0.6))
         figure.legend(frameon=False, loc="outside upper right")
         return as_svg(figure)
 
 
-def learning_curve(curve: Mapping[str, Any], *, percent: bool) -> str:
+def learning_curve(curve: Mapping[str, Any], *, unit: str) -> str:
     """Errors on train and dev against the number of examples, with bands of the seeds, and what twice as many bring."""
-    factor = 100 if percent else 1
+    factor = 100 if unit == "%" else 1
     sizes = curve["sizes"]
     with matplotlib.rc_context(STYLE | {"svg.hashsalt": "learning curve"}):
         figure = matplotlib.figure.Figure(figsize=(8.4, 3.8), layout="constrained")
@@ -141,7 +141,7 @@ def learning_curve(curve: Mapping[str, Any], *, percent: bool) -> str:
                 capsize=4,
                 label="dev with twice the examples",
             )
-        axes.set(xscale="log", xlabel="training examples", ylabel="error in %" if percent else "mean absolute error")
+        axes.set(xscale="log", xlabel="training examples", ylabel=f"error in {unit}")
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xticks([*sizes, 2 * sizes[-1]] if further else sizes)

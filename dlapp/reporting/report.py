@@ -21,6 +21,7 @@ from dlapp.reporting import plots
 from dlapp.reporting.explanation import overlay
 
 _SHOWN = 256  # pixels of a side of a picture on the page
+_UNITS = {"regression": "the target's unit", "language_model": "bits a character"}  # of errors that are no shares
 _ROWS = 30  # of more classes than a matrix has
 
 
@@ -106,7 +107,7 @@ def write_page(path: Path, template: str, page: Page, **context: Any) -> None:
         lstrip_blocks=True,
     )
     diagnosis, history = page.diagnosis, page.history
-    shares = page.metrics["task"] not in ("regression", "language_model")
+    unit = _UNITS.get(page.metrics["task"], "%")
     text = environment.get_template(template).render(
         title=page.title,
         recipe=page.recipe,
@@ -119,8 +120,8 @@ def write_page(path: Path, template: str, page: Page, **context: Any) -> None:
         labels=page.labels,
         augmented=[[(_data_uri(shrink(picture, _SHOWN)), label) for picture, label in row] for row in page.augmented],
         diagnosis=diagnosis,
-        percent=shares,
-        diagnosis_plots=_plot_diagnosis(diagnosis, percent=shares) if diagnosis else {},
+        percent=unit == "%",
+        diagnosis_plots=_plot_diagnosis(diagnosis, unit) if diagnosis else {},
         flow=page.flow and (plots.gradient_flow(page.flow[0]), page.flow[1]),
         version=dlapp.__version__,
         **context,
@@ -161,8 +162,8 @@ def write_report(
     )
 
 
-def _plot_diagnosis(diagnosis: Mapping[str, Any], *, percent: bool) -> dict[str, str]:
-    drawn = {"errors": plots.errors(diagnosis["errors"], diagnosis["bayes_error"], percent=percent)}
+def _plot_diagnosis(diagnosis: Mapping[str, Any], unit: str) -> dict[str, str]:
+    drawn = {"errors": plots.errors(diagnosis["errors"], diagnosis["bayes_error"], unit=unit)}
     if diagnosis["learning_curve"]:
-        drawn["learning_curve"] = plots.learning_curve(diagnosis["learning_curve"], percent=percent)
+        drawn["learning_curve"] = plots.learning_curve(diagnosis["learning_curve"], unit=unit)
     return drawn

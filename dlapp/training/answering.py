@@ -22,6 +22,7 @@ from dlapp.training.grid_loss import GridLoss
 # probabilities (n, classes), values (n, 1), what was found, or what was answered at every step
 Answers = np.ndarray | Boxes | Steps
 
+SHARES = ("classification", "tagging", "sequence_to_sequence")  # tasks whose errors are shares of wrong answers
 _BATCH = 32
 _UNSURE = 0.01  # boxes from here on count in mean average precision, which looks at all thresholds
 _ENOUGH = 0.5  # intersection over union from which on an object counts as found

@@ -18,7 +18,7 @@ from dlapp.evaluation.bias_variance import Finding, bias_and_variance, headline,
 from dlapp.evaluation.mismatch import Separation, adversarial_validation
 from dlapp.recipe import Recipe
 from dlapp.training.advice import Advice, Facts, advise
-from dlapp.training.answering import answer, errors_of
+from dlapp.training.answering import SHARES, answer, errors_of
 from dlapp.training.callbacks import read_history
 from dlapp.training.error_analysis import analyse_errors
 from dlapp.training.measured import Measured, measure_model
@@ -26,7 +26,6 @@ from dlapp.training.model_folder import ModelFolder, load_keras
 from dlapp.training.precision import in_float32
 from dlapp.training.retraining import compare_directions, learning_curve, split_by_retraining
 
-_SHARES = ("classification", "tagging", "sequence_to_sequence")  # whose errors are shares of wrong answers
 _LEAST_BITS = 0.05  # a character, that are worth acting on
 _LEAST_MARGIN = 0.05  # of the mean absolute deviation of a regression's target
 _LEAST_DIFFERENCE = 0.02  # of 1 - F1 of pictures with boxes
@@ -140,7 +139,7 @@ def name_features(separation: Separation, names: Sequence[str]) -> tuple[str, ..
 
 def find_bias_and_variance(errors: Mapping[str, np.ndarray], data: Data, *, bayes_error: float) -> tuple[Finding, ...]:
     """Avoidable bias, variance, mismatch where there is a train-dev, and overfitting of dev."""
-    if data.task in _SHARES:
+    if data.task in SHARES:
         return bias_and_variance(errors, bayes_error=bayes_error)
     if data.task == "language_model":
         return bias_and_variance(errors, bayes_error=bayes_error, margin=_LEAST_BITS)
@@ -166,7 +165,7 @@ def find_overtraining(folder: ModelFolder, measured: Measured) -> tuple[Finding,
         name: errors_of(part, answer(network, part, signature), signature)
         for name, part in (("train", measured.data.train), ("dev", measured.data.dev))
     }
-    shares = measured.data.task in _SHARES
+    shares = measured.data.task in SHARES
     rise = losses[-1] / max(losses[best], 1e-12) - 1
     return (overtraining(measured.errors, last, epoch=best + 1, last_epoch=len(losses), rise=rise, shares=shares),)
 

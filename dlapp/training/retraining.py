@@ -13,7 +13,7 @@ from dlapp.errors import RecipeError
 from dlapp.evaluation.intervals import Interval, of_mean
 from dlapp.evaluation.learning_curve import Extrapolation, extrapolate
 from dlapp.recipe import Recipe
-from dlapp.training.answering import answer, errors_of
+from dlapp.training.answering import SHARES, answer, errors_of
 from dlapp.training.precision import in_float32
 from dlapp.training.preparing import prepare
 from dlapp.training.run import fit_in_memory
@@ -80,7 +80,7 @@ def learning_curve(recipe: Recipe, data: Data, *, seeds: int, tell: Tell) -> Lea
         tuple(sizes),
         tuple(map(tuple, train.tolist())),
         tuple(map(tuple, dev.tolist())),
-        extrapolate(np.array(sizes), dev, shares=data.task == "classification"),
+        extrapolate(np.array(sizes), dev, shares=data.task in SHARES),
     )
 
 

@@ -20,6 +20,7 @@ from tests.benchmarks import (
     recurrent,
     sliding,
     tables,
+    text_training,
     training,
     transfer,
 )
@@ -36,6 +37,7 @@ BENCHMARKS: dict[str, Callable[[Path], None]] = {
     "architectures": architectures.run,
     "latency": latency.run,
     "recurrent": recurrent.run,
+    "text_training": text_training.run,
     "memory": memory.run,
 }
 
