@@ -30,7 +30,11 @@ SOURCES: dict[str, tuple[str, str, str]] = {
     "yolo": ("yolo", "yolo:DIR", "pictures with boxes in YOLO's text files: data.yaml, or images/ and labels/"),
     "coco": ("coco", "coco:FILE", "pictures with boxes in COCO's JSON: instances_train2017.json, FILE.json?images=DIR"),
     "npz": ("npz", "npz:FILE", "NumPy arrays of pictures or rows: x_train, y_train, x_test, ... or x, y"),
-    "tfds": ("tfds", "tfds:NAME", "a set that tensorflow-datasets has prepared, as in tfds:mnist; see --data-dir"),
+    "tfds": (
+        "tfds",
+        "tfds:NAME",
+        "a set of pictures or texts that tensorflow-datasets has prepared, as in tfds:mnist; see --data-dir",
+    ),
     "pydoc": ("running_text", "pydoc", "the text of Python's own documentation topics, for a language model"),
     "text": ("running_text", "text:FILE", "a running text, for a language model"),
     "lines": ("lines", "lines:FILE", "one sequence a line, such as names, for a language model"),

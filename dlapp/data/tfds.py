@@ -1,10 +1,11 @@
-"""Sets of pictures that tensorflow-datasets has prepared: ``tfds:NAME``, ``tfds:NAME/CONFIG:VERSION``.
+"""Sets of pictures or texts that tensorflow-datasets has prepared: ``tfds:NAME``, ``tfds:NAME/CONFIG:VERSION``.
 
 Nothing is downloaded and no code of a set is run: what lies in the folder of a prepared set is read.
 https://www.tensorflow.org/datasets
 """
 
 import contextlib
+import hashlib
 import json
 import logging
 import os
@@ -21,12 +22,13 @@ from dlapp.data.annotated import Object, Picture, assemble
 from dlapp.data.arrays import from_arrays
 from dlapp.data.examples import SPLIT_NAMES, Loaded
 from dlapp.data.folder import read_headers
+from dlapp.data.text_files import text_examples
 from dlapp.errors import SourceError, UnknownName
 from dlapp.files import replacing_folder
 
 _NAME = re.compile(r"(?P<set>\w+)(/(?P<config>[\w+.-]+))?(:(?P<version>(\d+|\*)(\.(\d+|\*)){2}))?", re.ASCII)
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
-_OPTIONS = ("data_dir", "image", "label", "objects")
+_OPTIONS = ("data_dir", "image", "label", "objects", "text")
 _IGNORED = ("is_crowd", "is_difficult")  # of objects, as COCO and VOC have them
 _OBJECTS = "objects.json"  # of a split that is written as files
 _INFO = "dataset_info.json"
@@ -35,6 +37,7 @@ _BATCH = 256
 _SUFFIXES = {b"\xff\xd8": ".jpg", b"\x89P": ".png", b"BM": ".bmp", b"GI": ".gif"}
 _IMAGE = ("image", "Image", "picture")  # an option, the feature that it names, and what that is
 _LABEL = ("label", "ClassLabel", "class label")
+_TEXT = ("text", "Text", "text")
 
 
 class _Set(NamedTuple):
@@ -70,6 +73,9 @@ def load(rest: str, *, channels: int | None = None, unreadable: list[str] | None
     A set whose pictures have no class but objects, each with ``bbox`` and a class, is one for detection, and so is a
     set with both where ``objects`` names the feature that has the boxes. Its pictures become files.
 
+    A set without pictures is one of texts: with a class each, or a source and a target where both are supervised
+    texts, or else lines. ``text`` names the feature of a set that has several.
+
     Args:
         rest: the name and options.
         channels: 1, 3 or 4 for pictures that are handled as files; as for ``folder:``.
@@ -77,7 +83,7 @@ def load(rest: str, *, channels: int | None = None, unreadable: list[str] | None
 
     Raises:
         SourceError: tensorflow-datasets is not installed, the set is not prepared, or it is none of pictures with
-            one label each or with boxes.
+            one label each or with boxes, and none of texts.
         UnknownName: there is no such option or feature.
     """
     try:
@@ -95,6 +101,9 @@ def load(rest: str, *, channels: int | None = None, unreadable: list[str] | None
     except Exception as error:  # whatever a damaged JSON or an old layout leads to
         raise SourceError(f"{folder} cannot be read ({_first_line(error)}): remove it and prepare it again.") from error
     features = builder.info.features
+    kinds = {type(feature) for feature in features.values()}
+    if tfds.features.Text in kinds and tfds.features.Image not in kinds:
+        return _as_texts(tfds, name, folder, builder, options)
     boxed = _choose_objects(tfds, name, features, options)
     if boxed is None:
         image, label = _choose(tfds, name, builder, options)
@@ -295,6 +304,40 @@ def _as_files(
                 f"class {unknown[0]!r} is in the {splits[ours]} split of tfds:{found.name} but not in its train split."
             )
     return read_headers(root, by_split, found.labels, channels, unreadable), unlabelled
+
+
+def _as_texts(tfds: Any, name: str, folder: Path, builder: Any, options: Mapping[str, str]) -> Loaded:
+    """Texts with a class, pairs of texts, or lines; splits without labels are left out."""
+    features = builder.info.features
+    supervised = builder.info.supervised_keys
+    supervised = supervised if isinstance(supervised, tuple) and len(supervised) == 2 else (None, None)
+    written = [key for key, feature in features.items() if type(feature) is tfds.features.Text]
+    paired = supervised[0] in written and supervised[1] in written and "text" not in options
+    text = str(supervised[0]) if paired else _choose_one(tfds, name, features, options, _TEXT, supervised[0])
+    classes = [key for key, feature in features.items() if type(feature) is tfds.features.ClassLabel]
+    label = ""
+    if classes and not paired:
+        label = _choose_one(tfds, name, features, options, _LABEL, supervised[1])
+    target = str(supervised[1]) if paired else label
+    labels = tuple(features[label].names or ()) if label else ()
+    found = _Set(name, folder, builder, text, target, labels)
+    splits, notes = _map_splits(name, builder)
+    digest, parts = hashlib.sha256(), {}
+    for ours, own in splits.items():
+        rows = list(
+            _read(found, own, {target: True} if target else {}, lambda row: [row[key] for key in (text, target) if key])
+        )
+        texts = [row[0].decode() for row in rows]
+        answers = [row[1].decode() if paired else int(row[1]) for row in rows] if target else []
+        if label and not _has_labels(found, own, answers):
+            notes.append(f"the split {own} of tfds:{name} has no labels and is left out")
+            continue
+        digest.update(json.dumps([ours, texts, answers]).encode())
+        parts[ours] = text_examples(texts, targets=answers if label else None, wanted=answers if paired else None)
+    if not parts:
+        raise SourceError(f"tfds:{name} has no labels: there is nothing to learn. Prepare a set that has.")
+    task = "sequence_to_sequence" if paired else "classification" if label else "language_model"
+    return Loaded(parts, labels, digest.hexdigest(), task=task, notes=tuple(notes))
 
 
 def _with_boxes(found: _Set, splits: Mapping[str, str], channels: int | None, unreadable: list[str] | None) -> Loaded:

@@ -341,3 +341,32 @@ def test_a_class_of_the_picture_goes_before_boxes_unless_these_are_named(tmp_pat
     prepare(tmp_path, "wide", {"train": boxed(2)}, features, supervised=None)
     with pytest.raises(SourceError, match="must be ymin, xmin, ymax, xmax as fractions; it is XYWH"):
         read(f"tfds:wide?data_dir={tmp_path}")
+
+
+def test_texts_with_a_class_pairs_and_lines(tmp_path):
+    text = tfds.features.Text
+    reviews = [{"text": f"film n\u00famero {n}", "label": n % 2} for n in range(12)]
+    kinds = {"text": text(), "label": LABEL(names=["neg", "pos"])}
+    unlabelled = [{"text": "film", "label": -1}] * 3
+    splits = {"train": reviews, "test": reviews[:4], "unsupervised": unlabelled}
+    prepare(tmp_path, "reviews", splits, kinds, supervised=("text", "label"))
+    loaded = read(f"tfds:reviews?data_dir={tmp_path}")
+    assert loaded.task == "classification"
+    assert loaded.labels == ("neg", "pos")
+    told = zip(loaded.parts["train"].inputs, loaded.parts["train"].targets.tolist(), strict=True)
+    assert sorted(told) == sorted((row["text"], row["label"]) for row in reviews)
+    assert loaded.notes == ("the split unsupervised of tfds:reviews is left out",)
+
+    spoken = [{"en": f"go {n}", "es": f"va {n}"} for n in range(6)]
+    languages = {"en": text(), "es": text()}
+    prepare(tmp_path, "spoken", {"train": spoken}, languages, supervised=("en", "es"))
+    loaded = read(f"tfds:spoken?data_dir={tmp_path}")
+    assert loaded.task == "sequence_to_sequence"
+    part = loaded.parts["train"]
+    assert sorted(zip(part.inputs, part.wanted, strict=True)) == [(f"go {n}", f"va {n}") for n in range(6)]
+
+    alone = read(f"tfds:spoken?text=es&data_dir={tmp_path}")
+    assert alone.task == "language_model"
+    assert sorted(alone.parts["train"].inputs) == [f"va {n}" for n in range(6)]
+    with pytest.raises(UnknownName, match="unknown text of tfds:spoken 'de'"):
+        read(f"tfds:spoken?text=de&data_dir={tmp_path}")
