@@ -82,7 +82,8 @@ class Explainer:
             DlappError: it does something else than classify pictures.
         """
         if signature.preprocessing.size is None:
-            raise DlappError("explain shows where a network looks in a picture; this one takes rows of a table.")
+            given = "rows of a table" if signature.preprocessing.vocabulary is None else "texts"
+            raise DlappError(f"explain shows where a network looks in a picture; this one takes {given}.")
         if signature.task != "classification":
             raise DlappError(f"explain needs a classifier of pictures; this one does {signature.task}.")
         if signature.windows is not None:
