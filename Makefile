@@ -8,7 +8,7 @@ demo: .venv/ready
 	$(BIN)/dlapp demo
 
 test: .venv/ready
-	$(BIN)/python -m pytest -n 2 --dist loadscope
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 # what CI runs before the tests
 check: .venv/ready

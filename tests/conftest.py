@@ -12,6 +12,11 @@ import pytest
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
+def pytest_collection_modifyitems(items):
+    """The longest first, so that no worker ends alone with it."""
+    items.sort(key=lambda item: item.path.name != "test_readme.py")
+
+
 @pytest.fixture(autouse=True)
 def _fresh_session():
     """Seeds Python, NumPy and TensorFlow and forgets the models of the test before."""
