@@ -111,7 +111,7 @@ def _chosen(train: Examples, task: str, text: Text) -> Text:
     if task == "tagging":
         found["unit"] = "word"
     elif task == "classification":
-        words = np.median([len(text.split()) for text in train.inputs])
+        words = np.median([len(some.split()) for some in train.inputs])
         if words > _FEW_WORDS:
             found |= {"unit": "word", "standardize": "lower_and_strip_punctuation"}
         found["length"] = _LONGEST
