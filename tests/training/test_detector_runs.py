@@ -200,13 +200,11 @@ def test_a_classifier_that_was_trained_here_becomes_the_backbone(tmp_path, workp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("box_loss", ["ciou", "sqrt"])
-def test_shapes_are_learned(box_loss):
+def test_shapes_are_learned():
     values = recipe(
         data="shapes?examples=40&size=32&objects=1&noise=0",
         architecture_options={"boxes": 2},
         preprocessing={"augment": {}},
-        detection={"box_loss": box_loss},
         training={"epochs": 50, "batch_size": 4, "learning_rate": 0.005},
     )
     data = load(values["data"])
