@@ -52,6 +52,13 @@ class SequencePipeline:
     task: str
     window: int = 100
 
+    @property
+    def reads_windows(self) -> bool:
+        """Whether what is trained on are windows of a running text, and so of one length, rather than examples."""
+        vocabulary = self.preprocessing.vocabulary
+        assert vocabulary is not None
+        return self.task == "language_model" and not vocabulary.marked
+
     @functools.cached_property
     def stretches(self) -> list[Stretch]:
         """What is trained on: an example each, or the windows of a running text one behind the other."""
@@ -121,12 +128,11 @@ class SequencePipeline:
     def _read(self, *, unscored: int, scored: int) -> Iterator[Stretch]:
         vocabulary = self.preprocessing.vocabulary
         assert vocabulary is not None
-        whole = self.task == "language_model" and not vocabulary.marked
         for number, text in enumerate(self.examples.inputs):
             tokens = texts.encode(text, vocabulary)
             if not len(tokens):  # nothing but what is stripped: one that is unknown, as in the exported graph
                 tokens = np.array([_UNKNOWN], np.int32)
-            if whole:
+            if self.reads_windows:
                 yield from self._windows(tokens, number, unscored, scored)
             elif self.task == "language_model":
                 # of what was cut the end is not known

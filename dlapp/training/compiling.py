@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from dlapp.architectures import ARCHITECTURES, builder
 from dlapp.architectures.heads import gives_logits
@@ -29,6 +30,8 @@ _OPTIMIZERS: dict[str, type[keras.optimizers.Optimizer]] = {
 # looks at the loss.
 _SMALL_MODEL = 1_000_000
 _STEPS_PER_EXECUTION = 16
+# What XLA gains in as many steps of a recurrent layer, a fourth of their time, is what its compiler takes.
+_WORTH_COMPILING = 500
 
 
 def build(
@@ -179,6 +182,7 @@ def compile_for(
     *,
     task: str,
     steps_per_epoch: int,
+    one_length: bool = False,
     soft: bool = False,
     grid_loss: GridLoss | None = None,
 ) -> None:
@@ -189,6 +193,7 @@ def compile_for(
         training: of the recipe.
         task: of the data.
         steps_per_epoch: of the run.
+        one_length: whether all sequences have the same number of steps, where the network takes any.
         soft: whether targets are shares of each class instead of classes.
         grid_loss: of a detector.
     """
@@ -198,9 +203,17 @@ def compile_for(
         loss=loss,
         metrics=[metric],
         steps_per_execution=_STEPS_PER_EXECUTION if model.count_params() < _SMALL_MODEL else 1,
-        # XLA would compile a step again for each length of a batch, and is no faster at recurrent layers on a CPU
-        jit_compile=False if None in model.inputs[0].shape[1:] else "auto",
+        jit_compile=_jit_compile(model, training.epochs * steps_per_epoch, one_length),
     )
+
+
+def _jit_compile(model: keras.Model, steps: int, one_length: bool) -> bool | str:
+    """Whether XLA compiles the steps, which it does again for each shape of a batch."""
+    if None not in model.inputs[0].shape[1:]:
+        return "auto"
+    if tf.config.list_physical_devices("GPU"):  # which has kernels of its own for recurrent layers
+        return False
+    return one_length and steps >= _WORTH_COMPILING
 
 
 def loss_and_metric(

@@ -87,6 +87,11 @@ class Run:
             return self._texts.steps(self.batch_size)
         return math.ceil(len(self.data.train) / self.batch_size)
 
+    @property
+    def one_length(self) -> bool:
+        """Whether all sequences of the training have the same number of steps, where the network takes any."""
+        return self._texts is not None and self._texts.reads_windows
+
     @functools.cached_property
     def _texts(self) -> SequencePipeline | None:
         pipeline = self.pipeline("train")

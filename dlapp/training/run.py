@@ -119,6 +119,7 @@ def _fit_into(folder: ModelFolder, run: Run, console: Console) -> None:
         training,
         task=run.data.task,
         steps_per_epoch=steps,
+        one_length=run.one_length,
         soft=are_soft(run.recipe),
         grid_loss=run.grid_loss,
     )
@@ -185,6 +186,7 @@ def _fit_in_memory(run: Run, callbacks: Sequence[keras.callbacks.Callback]) -> f
         training,
         task=run.data.task,
         steps_per_epoch=run.steps_per_epoch,
+        one_length=run.one_length,
         soft=are_soft(run.recipe),
         grid_loss=run.grid_loss,
     )

@@ -6,6 +6,7 @@ from typing import get_args
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from dlapp.architectures import builder
 from dlapp.errors import RecipeError, UnknownName
@@ -258,3 +259,15 @@ def test_l2_is_on_every_kernel_and_dropout_before_the_classifier():
     expected = sum(0.01 * (kernel.astype(np.float64) ** 2).sum() for kernel in kernels)
     assert float(sum(model.losses)) == pytest.approx(expected, rel=1e-5)  # float32 sums of up to 48,000 squares
     assert model.layers[-2].rate == 0.3
+
+
+@pytest.mark.parametrize(
+    ("epochs", "one_length", "devices", "expected"),
+    [(100, True, [], True), (100, False, [], False), (2, True, [], False), (100, True, ["a GPU"], False)],
+    ids=["windows of a long training", "several lengths", "a short training", "on a GPU"],
+)
+def test_xla_compiles_recurrent_steps_where_it_saves_time(epochs, one_length, devices, expected, monkeypatch):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: devices if kind else [])
+    model = builder("recurrent")((None,), classes=5, vocabulary=5, form="many_to_many", units=2)
+    compile_for(model, Training(epochs=epochs), task="language_model", steps_per_epoch=10, one_length=one_length)
+    assert model.jit_compile is expected
