@@ -217,7 +217,7 @@ def split(source: str, loaded: Loaded, *, dev: float, test: float, seed: int) ->
     if loaded.task == "classification" and len(labels) < 2:
         raise SourceError(
             f"{source} has one class ({', '.join(labels) or 'none'}); a classifier needs at least 2. "
-            "Put the pictures of each class into a folder of its own, or give a label to each example."
+            "Put the examples of each class into a folder of its own, or give a label to each example."
         )
     parts = {"train": next(iter(loaded.parts.values()))} if len(loaded.parts) == 1 else dict(loaded.parts)
     if "train" not in parts:

@@ -15,6 +15,7 @@ from dlapp.errors import SourceError, UnknownName
 
 _SUFFIXES = (".txt", ".tsv", ".csv")
 _OPTIONS = {"encoding": "utf-8", "text": "", "target": ""}
+_HEADERS = ("category", "class", "label", "language", "sentiment", "tag", "target")
 _SHARE = 0.5  # of the rows may differ in their class at the most
 
 
@@ -136,8 +137,9 @@ def _read_table(path: Path, options: Mapping[str, str]) -> Iterator[_Example]:
     if target is None:
         target = min(range(len(columns)), key=lambda place: (len(set(columns[place])), sum(map(len, columns[place]))))
     counts = Counter(cell.strip() for cell in columns[target])
-    # a class that only the first row has is the name of the column
-    alone = counts[header[target]] == 1 and all(count > 1 for cell, count in counts.items() if cell != header[target])
+    # a class that only the first row has is the name of the column, unless others have one example too
+    rare = any(count == 1 for cell, count in counts.items() if cell != header[target])
+    alone = counts[header[target]] == 1 and (not rare or header[target].lower() in _HEADERS)
     has_header = named <= set(header) if named else alone
     if not options["target"] and len(counts) - has_header > max(_SHARE * len(rows), 2):
         raise SourceError(

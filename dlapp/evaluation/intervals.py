@@ -78,7 +78,7 @@ def of_ratio(parts: np.ndarray, wholes: np.ndarray) -> Interval:
     share = float(parts.sum() / wholes.sum())
     if len(parts) < 2:
         return Interval(share, 0.0, 1.0)
-    if share in (0.0, 1.0):  # groups that are all alike tell nothing of their spread
+    if np.ptp(parts / wholes) == 0:  # groups that are all alike tell nothing of their spread
         found = of_proportion(round(share * len(parts)), len(parts))
         return Interval(share, found.low, found.high)
     variance = len(parts) / (len(parts) - 1) * float(((parts - share * wholes) ** 2).sum()) / float(wholes.sum()) ** 2

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dlapp import texts
-from dlapp.errors import BundleError
+from dlapp.errors import BundleError, SourceError
 from dlapp.inference.bundle import Bundle
 from dlapp.inference.decoding import beam_search, greedy
 from dlapp.signature import Vocabulary
@@ -19,6 +19,7 @@ _BATCH = 64
 _AT_ONCE = 4096  # texts that are put in the order of their lengths
 _TOLD = 5  # unknown tokens
 _LETTERS = 60  # of a text that stands for itself
+_LONGEST_NAME = 255  # bytes of a file's; a text may have more
 
 
 class Given(NamedTuple):
@@ -53,15 +54,22 @@ class Answer:
 def gather(inputs: Iterable[str], *, encoding: str = "utf-8", verbatim: bool = False) -> Iterator[Given]:
     """Texts of a command line: a file that ends in .txt and standard input (``-``) are a text a line.
 
+    The name of another file is refused: whoever gives it does not mean its letters.
+
     Args:
         inputs: as they were given.
         encoding: of the files.
         verbatim: everything is a text, whatever it looks like.
 
     Raises:
-        SourceError: a file cannot be read.
+        SourceError: a file cannot be read, or is no .txt file.
     """
     for given in inputs:
+        if not verbatim and _is_other_file(given):
+            raise SourceError(
+                f"{given} is a file; texts are read from files that end in .txt, one a line. Put them into one, or "
+                "--text takes the name itself as a text."
+            )
         if verbatim or (given != "-" and not given.lower().endswith(".txt")):
             yield Given(given if len(given) <= _LETTERS else f"{given[:_LETTERS]}...", given)
             continue
@@ -69,6 +77,13 @@ def gather(inputs: Iterable[str], *, encoding: str = "utf-8", verbatim: bool = F
         for number, line in enumerate(lines, start=1):
             if line.strip():
                 yield Given(f"{'line' if given == '-' else given}:{number}", line.strip())
+
+
+def _is_other_file(given: str) -> bool:
+    path = Path(given)
+    if not path.suffix or path.suffix.lower() == ".txt" or len(given.encode()) > _LONGEST_NAME:
+        return False
+    return path.is_file()
 
 
 def answer_texts(bundle: Bundle, given: Iterable[Given], *, top: int = 1, beams: int = 1) -> Iterator[Answer]:

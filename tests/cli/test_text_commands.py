@@ -113,6 +113,16 @@ def test_files_and_standard_input_hold_a_text_a_line(dlapp, here, tmp_path, monk
     assert "film.txt cannot be read" in dlapp("predict", "moods", "film.txt")[2]
 
 
+def test_the_name_of_another_file_is_no_text(dlapp, here, tmp_path):
+    path = tmp_path / "good.csv"
+    path.write_text("text,mood\n")
+    status, out, err = dlapp("predict", "moods", path)
+    assert (status, out) == (2, "")
+    assert f"{path} is a file; texts are read from files that end in .txt" in err
+    assert dlapp("predict", "moods", path, "--text")[0] == 0
+    assert dlapp("predict", "moods", "a good film." * 400)[0] == 0, "longer than any name of a file"
+
+
 def test_every_word_gets_a_tag(dlapp, here):
     expected = here["tags"].predict(np.array([[2, 3, 4, 1]], np.int32), verbose=0)[0]
     labels = [("NOUN", "VERB", "ADP")[k] for k in expected.argmax(axis=1)]

@@ -74,6 +74,7 @@ def test_files_are_splits_by_their_names(tmp_path):
     [
         ("sms", 'ham\tit is "5,0\r\nspam\tWIN\r\nham\tok\r\nspam\t£1\r\n', [('it is "5,0', "ham"), ("WIN", "spam")]),
         ("a_labelled.txt", "Good.\t1\nBad, bad.\t0\nFine\t1\nNo\t0\n", [("Good.", "1"), ("Bad, bad.", "0")]),
+        ("u.csv", "text,Label\na,x\nb,y\nc,y\nd,y\n", [("a", "x"), ("b", "y")]),
         ("r.csv", 'text,mood\n"a, b",up\nc,down\nd,up\ne,down\nf,up\n', [("a, b", "up"), ("c", "down")]),
         (
             "n.tsv",

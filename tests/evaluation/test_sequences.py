@@ -79,4 +79,6 @@ def test_the_interval_of_a_ratio_is_wide_where_groups_differ():
     reach = stats.t.ppf(0.975, 49) * stats.sem(np.tile([0.0, 1.0], 25))
     assert apart.high == pytest.approx(0.5 + reach)
     assert alike.high - alike.low < (apart.high - apart.low) / 4
-    assert intervals.of_ratio(np.array([3.0, 2.0]), np.array([3.0, 2.0])).low < 0.5
+    for share in (0.5, 1.0):  # all alike: no less is unknown than of as many draws
+        alike = intervals.of_ratio(share * wholes, wholes)
+        assert alike == intervals.of_proportion(round(share * 50), 50)
