@@ -41,7 +41,7 @@ def command(
     import_tensorflow()
     import numpy as np
 
-    from dlapp.cli.reports import tell_scores
+    from dlapp.cli.reports import tell_count, tell_scores
     from dlapp.data import load
     from dlapp.data.examples import join, with_labels
     from dlapp.data.pipelines import naming_unreadable
@@ -101,7 +101,7 @@ def command(
     if as_json:
         print_json({"model": str(folder.path), "data": found.source, "split": split.value, **scores})
         return
-    print(f"{folder.path} on {split.value} of {found.source}: {scores['examples']:,} examples")
+    print(f"{folder.path} on {split.value} of {found.source}: {tell_count(scores)}")
     print(tell_scores(scores) + (f"  macro F1 {scores['f1_macro']:.4f}" if "f1_macro" in scores else ""))
     if "roc_auc" in scores:
         print(f"area under the ROC curve {scores['roc_auc']:.4f}, threshold {scores['threshold']}")

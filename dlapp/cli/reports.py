@@ -15,6 +15,18 @@ _TEXTS = 5  # that a language model makes
 _BATCH_BYTES = 32 * 2**20
 
 
+def tell_splits(metrics: Mapping[str, Any]) -> str:
+    """A line for each of train, dev and test: how much was measured, and what came out."""
+    splits = ((split, metrics[split]) for split in ("train", "dev", "test"))
+    return "\n".join(f"{split:5} {tell_count(scores):>16}  {tell_scores(scores)}" for split, scores in splits)
+
+
+def tell_count(scores: Mapping[str, Any]) -> str:
+    """How much of a split was measured; a running text is one example, so that its tokens are told."""
+    measured = "tokens" if "perplexity" in scores else "examples"
+    return f"{scores[measured]:,} {measured}"
+
+
 def tell_scores(scores: Mapping[str, Any]) -> str:
     """The metrics of a split in one line."""
     told = f"loss {scores['loss']:.4f}  "

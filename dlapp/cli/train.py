@@ -98,7 +98,7 @@ def command(
         folder = _new_folder(name, _default_name(what, recipe), overwrite=overwrite)
         _check_base_stays(recipe, folder)
     train_and_report(recipe, folder, overwrite=overwrite)
-    from dlapp.cli.reports import tell_scores
+    from dlapp.cli.reports import tell_splits
 
     metrics = folder.read_metrics()
     if as_json:
@@ -106,8 +106,7 @@ def command(
 
         print_json({"model": str(folder.path), **metrics})
         return
-    for split in ("train", "dev", "test"):
-        print(f"{split:5}  {metrics[split]['examples']:>6,} examples  {tell_scores(metrics[split])}")
+    print(tell_splits(metrics))
     print(f"Wrote {folder.path}, report {folder.report}")
     model = shlex.quote(folder.path.name)
     print(f"Next: dlapp diagnose {model}, or dlapp export {model}")

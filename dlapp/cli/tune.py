@@ -40,7 +40,7 @@ def command(
     import_tensorflow()
     from rich.console import Console
 
-    from dlapp.cli.reports import report, tell_scores
+    from dlapp.cli.reports import report, tell_splits
     from dlapp.training.model_folder import ROOT, ModelFolder
     from dlapp.training.preparing import load_data
     from dlapp.training.tuning import TUNING, Search, train_best
@@ -80,8 +80,7 @@ def command(
     _print_best(tried)
     print(_won(tried[0], best))
     print(_tell_importances(importances, sum(trial.state == "complete" for trial in tried)))
-    for split in ("train", "dev", "test"):
-        print(f"{split:5}  {metrics[split]['examples']:>6,} examples  {tell_scores(metrics[split])}")
+    print(tell_splits(metrics))
     print(f"Wrote {folder.path}, search {tuning}, report {folder.report}")
     model = shlex.quote(folder.path.name)
     print(f"Next: dlapp diagnose {model}, or dlapp export {model}")
