@@ -10,6 +10,7 @@
     ├── AlreadyExists             something is there that would have to be overwritten
     ├── TrainingError             a run that cannot start, go on or be resumed
     │   └── TrainingDiverged      the loss became NaN or infinite
+    ├── ModelError                a network that cannot be read from its file, or has no exported form
     ├── BundleError               a bundle that is incomplete, altered or not a bundle
     └── CheckFailed               a check did not hold: exit status 1
         └── ParityError           two runtimes gave different answers
@@ -77,6 +78,10 @@ class TrainingError(DlappError):
 
 class TrainingDiverged(TrainingError):
     """The loss became NaN or infinite."""
+
+
+class ModelError(DlappError):
+    """A network cannot be read from its file, or has no exported form."""
 
 
 class BundleError(DlappError):

@@ -6,54 +6,62 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    import keras
+    from dlapp.signature import Signature
 
 
 def command(
     bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="A folder, or its name below export/.")],
-    runtime: Annotated[list[str] | None, typer.Option(help="keras, savedmodel or onnxruntime; or all.")] = None,
+    runtime: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="keras, savedmodel, onnxruntime, openvino, ...; may be given several times."),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="In every runtime that dlapp knows.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with status 1 where a runtime is not installed.")
+    ] = False,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds after which a runtime is ended.")] = 600.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Replays samples.npz in every runtime and compares with what Keras gave; exit status 1 if one differs."""
-    from dlapp.cli.console import find_bundle, import_tensorflow, print_json
-
-    import_tensorflow()
+    from dlapp.cli.console import find_bundle, print_json
     from dlapp.cli.export import following_command
-    from dlapp.exporting.parity import PARITY, verify
+    from dlapp.errors import DlappError
+    from dlapp.exporting.parity import OWN, PARITY, runnable, verify
+    from dlapp.inference.bundle import SIGNATURE
+    from dlapp.signature import Signature
 
+    if everything and runtime:
+        raise DlappError("--all runs every runtime, --runtime some: give one of them.")
     folder = find_bundle(bundle)
-    parity = verify(folder, runtime, model=_find_model(folder))
+    signature = Signature.read(folder / SIGNATURE)
+    model = find_model(signature)
+    there = runnable(folder, signature, model)
+    chosen = there if everything else runtime or [name for name in OWN if name in there]
+    parity = verify(folder, chosen, model=model, isolated=True, timeout_s=timeout)
     if as_json:
         print_json({"bundle": str(folder), **parity.to_dict()})
     else:
         print_parity(parity.to_dict())
         print(f"Wrote {folder / PARITY}")
         print(f"Next: {following_command(folder)}")
-    if not parity.holds:
+    if not parity.holds or (strict and parity.absent):
         raise typer.Exit(1)
 
 
-def _find_model(bundle: Path) -> "keras.Model | None":
-    """The model that a bundle was exported from, if it is still below models/ as it was then."""
-    from dlapp.architectures import fully_convolutional
-    from dlapp.inference.bundle import SIGNATURE
-    from dlapp.signature import Signature
+def find_model(signature: "Signature") -> Path | None:
+    """The file of the model that a bundle was exported from, if it is still below models/ as it was then."""
     from dlapp.training.model_folder import ROOT, ModelFolder
 
-    signature = Signature.read(bundle / SIGNATURE)
     provenance = signature.provenance
-    folder = ModelFolder(ROOT / provenance["name"])
+    folder = ModelFolder(ROOT / str(provenance["name"]))
     if not folder.metrics.is_file():
         return None
-    trained = {key: value for key, value in provenance.items() if key != "exported_with"}
-    if folder.read_signature().provenance != trained:
-        return None
-    model = folder.load_model()
-    return model if signature.windows is None else fully_convolutional(model, approximate=True)
+    trained = folder.read_signature().provenance
+    return folder.model if all(provenance.get(key) == value for key, value in trained.items()) else None
 
 
 def print_parity(parity: dict[str, Any]) -> None:
-    """The verdict as a table."""
+    """The verdict as a table, and what is to be said of each runtime that does not agree."""
     import rich
     from rich.table import Table
 
@@ -61,14 +69,35 @@ def print_parity(parity: dict[str, Any]) -> None:
     table = Table(
         title=f"parity with {parity['reference']}", caption=f"samples of {shapes}; at most {parity['tolerance']:.0e}"
     )
-    for column in ("runtime", "largest difference", "same answers", "latency", "verdict"):
+    for column in ("runtime", "difference", "relative", "same answers", "load", "latency", "verdict"):
         table.add_column(column, justify="left" if column in ("runtime", "verdict") else "right")
     for row in parity["results"]:
+        ran = row["agreement"] is not None
+        run, cases = row["cases"]
         table.add_row(
-            f"{row['runtime']} {row['version']}",
-            f"{row['largest_difference']:.1e}",
-            "yes" if row["same_answer"] else "no",
-            f"{row['latency_s'] * 1000:.2f} ms",
-            "equal" if row["equal"] else "differs",
+            f"{row['runtime']} {row['version']}".strip(),
+            f"{row['largest_difference']:.1e}" if ran else "",
+            f"{row['largest_relative_difference']:.1e}" if ran else "",
+            f"{row['agreement']:.0%}" + ("" if run == cases else f" of {run}/{cases}") if ran else "",
+            f"{row['load_s']:.2f} s" if ran else "",
+            f"{row['latency_s'] * 1000:.2f} ms" if ran else "",
+            row["verdict"],
         )
     rich.print(table)
+    for row in parity["results"]:
+        if row["verdict"] != "equal":
+            print(f"{row['runtime']}: {explain(row)}")
+
+
+def explain(row: dict[str, Any]) -> str:
+    """What is to be said of a runtime that does not agree, on one line."""
+    told = row["verdict"]
+    if row["verdict"] == "differs":
+        told = f"differs at {row['where']}"
+    elif row["operator"]:
+        told += f" ({row['operator']})"
+    if row["reason"]:
+        told += f": {row['reason']}"
+    if row["verdict"] == "not installed":
+        return f"{told}. Install it: {row['remedy']}"
+    return f"{told}. {row['remedy'].capitalize()}." if row["remedy"] else f"{told}."

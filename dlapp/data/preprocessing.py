@@ -97,8 +97,10 @@ def _encode(rows: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
         if column.categories is not None:
             # a missing cell is NaN, which equals none of them and is not less than 0
             code = rows[:, place : place + 1]
-            known = tf.cast(tf.equal(code, np.arange(len(column.categories), dtype=np.float32)), tf.float32)
-            parts += [known, tf.cast(tf.less(code, 0.0), tf.float32)]
+            if column.categories:  # of none of them OpenVINO makes a column
+                known = tf.equal(code, np.arange(len(column.categories), dtype=np.float32))
+                parts.append(tf.cast(known, tf.float32))
+            parts.append(tf.cast(tf.less(code, 0.0), tf.float32))
     return tf.concat(parts, axis=1)  # (batch, width)
 
 

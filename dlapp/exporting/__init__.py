@@ -1,6 +1,20 @@
-"""A model -> a bundle: SavedModel, ONNX and the proof that they agree."""
+"""A model -> a bundle: SavedModel, ONNX and the proof that they agree.
 
-from dlapp.exporting.bundle import export
-from dlapp.exporting.parity import verify
+``verify`` needs no TensorFlow of its own, so that who has only a bundle can call it.
+"""
 
-__all__ = ["export", "verify"]
+from typing import Any
+
+__all__ = ["export", "verify"]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "export":
+        from dlapp.exporting.bundle import export
+
+        return export
+    if name == "verify":
+        from dlapp.exporting.parity import verify
+
+        return verify
+    raise AttributeError(name)

@@ -16,8 +16,10 @@ from dlapp.architectures.heads import for_inference, with_final_output
 from dlapp.architectures.sliding import fully_convolutional, windows
 from dlapp.architectures.stepping import encoder, state_sizes, step_model
 from dlapp.errors import AlreadyExists, BundleError, ParityError, UnknownName
-from dlapp.exporting import onnx_file, parity, readme, saved_model
+from dlapp.exporting import onnx_file, parity, readme, recording, saved_model
 from dlapp.exporting.graph import large_kernels, serving_function, step_function, with_onnx_operators
+from dlapp.exporting.recording import Case, StepCase
+from dlapp.exporting.runtimes import Run, Step, keras_model
 from dlapp.files import replacing_folder, sha256, write_text
 from dlapp.inference.bundle import ONNX, SIGNATURE, STEP
 from dlapp.recipe import Format
@@ -121,15 +123,15 @@ def export(
                 network = with_onnx_operators(one_step, tokens=tokens, loops=False)
                 kernels = large_kernels(network)
                 onnx_file.write_step(step_function(network, signature, kernels), signature, scratch / STEP, kernels)
-        runtime = parity.keras_runtime(model, signature)
+        runtime = keras_model.of(model, signature)
         cases = _cases(runtime.run, signature, samples)
         steps = None if runtime.step is None else _step_case(runtime.step, signature, cases[0])
-        parity.write_samples(scratch / parity.SAMPLES, signature, cases, steps)
+        recording.write(scratch / recording.SAMPLES, signature, cases, steps)
         write_text(scratch / "README.md", readme.render(signature, folder.name, formats))
         _write_hashes(scratch, signature)
-        found = parity.verify(scratch, loaded=runtime)
+        found = parity.verify(scratch, loaded={"keras": runtime})
         if not found.holds:
-            worst = max(found.results, key=lambda result: result.largest_difference)
+            worst = max(found.results, key=lambda result: result.largest_difference or 0.0)
             raise ParityError(
                 f"{worst.runtime} differs from Keras by {worst.largest_difference:.2g} "
                 f"(at most {found.tolerance:.0e} is allowed); no bundle was left in {folder}."
@@ -201,7 +203,7 @@ def _check_outputs(model: keras.Model, signature: Signature) -> None:
         raise ValueError(f"labels must name the {outputs} classes of {model.name}; got {len(signature.labels)}.")
 
 
-def _cases(run: parity.Run, signature: Signature, samples: np.ndarray) -> list[parity.Case]:
+def _cases(run: Run, signature: Signature, samples: np.ndarray) -> list[Case]:
     """Several inputs, one alone and others of a second size, with Keras's answers: pictures that are larger, sequences
     that are shorter and longer.
 
@@ -218,19 +220,20 @@ def _cases(run: parity.Run, signature: Signature, samples: np.ndarray) -> list[p
         height, width = samples.shape[1:3]
         larger = tf.image.resize(samples, (height + height // 2 + 1, width + width // 3 + 1))
         inputs.append(tf.cast(tf.round(larger), tf.uint8).numpy())
-    cases = [parity.Case(given, run(given)) for given in inputs]
+    name = signature.inputs[0].name
+    cases = [Case({name: given}, run({name: given})) for given in inputs]
     if signature.detection is not None:
-        everything = run(samples, min_score=0.0)["scores"][0]
+        everything = run({name: samples}, min_score=0.0)["scores"][0]
         # between two scores, so that no rounding decides what is told
         least = float((everything[_TOLD - 1] + everything[_TOLD]) / 2) if len(everything) > _TOLD else 0.0
-        cases.append(parity.Case(samples, run(samples, min_score=least), least))
+        cases.append(Case({name: samples}, run({name: samples}, min_score=least), least))
     return cases
 
 
-def _step_case(step: parity.Step, signature: Signature, case: parity.Case) -> parity.StepCase:
+def _step_case(step: Step, signature: Signature, case: Case) -> StepCase:
     """A few steps of Keras, each with the token that it found likeliest, from the start or the first of the inputs."""
     assert signature.step is not None
-    given, vocabulary = case.inputs, signature.preprocessing.target_vocabulary
+    given, vocabulary = case.inputs[signature.inputs[0].name], signature.preprocessing.target_vocabulary
     if vocabulary is None:
         token = given[:, 0]
         states = [np.zeros((len(given), int(state.shape[1])), np.float32) for state in signature.step.inputs[1:]]
@@ -243,7 +246,7 @@ def _step_case(step: parity.Step, signature: Signature, case: parity.Case) -> pa
         tokens.append(token)
         answers.append(probabilities)
         token = probabilities.argmax(axis=-1).astype(np.int32)
-    return parity.StepCase(np.stack(tokens, axis=1), first, np.stack(answers, axis=1), tuple(states))
+    return StepCase(np.stack(tokens, axis=1), first, np.stack(answers, axis=1), tuple(states))
 
 
 def _write_hashes(folder: Path, signature: Signature) -> None:

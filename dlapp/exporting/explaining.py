@@ -15,9 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 from dlapp.errors import BundleError, DlappError, UnknownName
-from dlapp.exporting import saved_model
 from dlapp.exporting.graph import serving_function
-from dlapp.inference.bundle import SIGNATURE, check_files
+from dlapp.inference.bundle import SAVED_MODEL, SIGNATURE, check_files
 from dlapp.signature import Signature
 
 _NUMBER = re.compile(r"_\d+$")
@@ -122,14 +121,14 @@ class Explainer:
             DlappError: it does something else than classify pictures.
         """
         signature = Signature.read(folder / SIGNATURE)
-        files = [name for name in signature.files if name.startswith(f"{saved_model.FOLDER}/")]
+        files = [name for name in signature.files if name.startswith(f"{SAVED_MODEL}/")]
         if not files:
             raise BundleError(
                 f"{folder} has no SavedModel, and an ONNX file gives no gradients: export it again with --to "
                 "savedmodel,onnx, or explain the model itself (models/NAME)."
             )
         check_files(folder, signature, only=files)
-        loaded = tf.saved_model.load(str(folder / saved_model.FOLDER))
+        loaded = tf.saved_model.load(str(folder / SAVED_MODEL))
         # the endpoint itself: what stands among the signatures is a call of it, whose graph has no layers
         explainer = cls(loaded.serving_default.concrete_functions[0], signature)
         explainer._owner = loaded  # the weights live only as long as the object that was loaded

@@ -225,6 +225,13 @@ class _Embedding(layers.Embedding):
         return tf.gather(self.embeddings, inputs)
 
 
+class _Flatten(layers.Flatten):
+    """ONNX: one ``Reshape``. Keras asks for the size of the batch first, in six operators."""
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(inputs, (-1, inputs.shape[1:].num_elements()))
+
+
 class _LocalResponseNormalization(LocalResponseNormalization):
     """ONNX: ``LRN``."""
 
@@ -240,6 +247,7 @@ class _GroupedConv2D(GroupedConv2D):
 
 
 _OPERATORS: dict[type[keras.Layer], type[keras.Layer]] = {
+    layers.Flatten: _Flatten,
     LocalResponseNormalization: _LocalResponseNormalization,
     GroupedConv2D: _GroupedConv2D,
 }

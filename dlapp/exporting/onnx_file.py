@@ -3,7 +3,7 @@
 import contextlib
 import io
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,7 @@ def _finish(
             "SimpleRNN, GRU and LSTM are operators, all others need unroll=True."
         )
     recurrent.simplify(proto.graph)
+    _give_axes(proto.graph)
     domains = {node.domain for node in proto.graph.node}
     kept = [opset for opset in proto.opset_import if opset.domain in domains]
     del proto.opset_import[:]
@@ -118,6 +119,27 @@ def _finish(
     proto.producer_name = "dlapp"
     proto.producer_version = dlapp.__version__
     onnx.helper.set_model_props(proto, signature.metadata())
+
+
+def _give_axes(graph: onnx.GraphProto) -> None:
+    """Turns the limits of non-maximum suppression into tensors of one number, as in the standard's examples.
+
+    Scalars, which the standard's words ask for, are refused by tract and by onnx's own evaluator.
+    """
+    nodes = list(graph.node)
+    one = "one_number"
+    for node in nodes:
+        if node.op_type != "NonMaxSuppression":
+            continue
+        for place in range(2, len(node.input)):
+            name = f"{node.name}_limit{place}"
+            graph.node.insert(
+                list(graph.node).index(node),
+                onnx.helper.make_node("Reshape", [node.input[place], one], [name], name=name),
+            )
+            node.input[place] = name
+        if all(initializer.name != one for initializer in graph.initializer):
+            graph.initializer.append(onnx.numpy_helper.from_array(np.array([1], np.int64), one))
 
 
 def _save(proto: onnx.ModelProto, path: Path) -> None:
@@ -154,42 +176,85 @@ def _name_dimensions(tensor: onnx.ValueInfoProto, wanted: Tensor) -> None:
 
 
 def _resize_bilinear(context: Any, node: Any, name: str, _: Any) -> None:
-    # tf2onnx writes `scales`, which one runtime rounds to another size; `sizes` is exact everywhere
-    _replace_by_resize(context, node, antialias=False)
+    # tf2onnx writes `scales`, which one runtime rounds to another size; `sizes` is exact everywhere, if it has all axes
+    _replace(context, node, _resize)
 
 
 def _scale_and_translate(context: Any, node: Any, name: str, _: Any) -> None:
     # what tf.image.resize(antialias=True) becomes; tf2onnx lacks it
     if node.get_attr_str("kernel_type") != "triangle":
         raise ValueError(f"{node.name} resizes by {node.get_attr_str('kernel_type')}; only bilinear has an ONNX form")
-    _replace_by_resize(context, node, antialias=True)
+    _replace(context, node, _average)
 
 
-def _replace_by_resize(context: Any, node: Any, *, antialias: bool) -> None:
+def _replace(context: Any, node: Any, resize: "Callable[[_Nodes, str, str, str], str]") -> None:
+    """Puts ``resize`` in the place of a node of (batch, height, width, channels)."""
     images, size = node.input[:2]
-    dtypes = [context.get_dtype(node.output[0])]
-    shapes = [context.get_shape(node.output[0])]
+    dtypes, shapes = [context.get_dtype(node.output[0])], [context.get_shape(node.output[0])]
     context.remove_node(node.name)
+    nodes = _Nodes(context)
     # TensorFlow resizes uint8 to float32; ONNX would round the result to uint8
-    values = context.make_node("Cast", [images], attr={"to": onnx.TensorProto.FLOAT}).output[0]
-    sizes = context.make_node("Cast", [size], attr={"to": onnx.TensorProto.INT64}).output[0]
-    attributes: dict[str, Any] = {
-        "mode": "linear",
-        "coordinate_transformation_mode": "half_pixel",
-        "axes": [1, 2],  # height and width of (batch, height, width, channels)
-    }
-    if antialias:
-        # exclude_outside renormalizes the weights at the borders as TensorFlow does; without, they are off by 15 of 255
-        attributes |= {"antialias": 1, "exclude_outside": 1}
+    values = nodes("Cast", images, to=onnx.TensorProto.FLOAT)
+    values = nodes("Transpose", values, perm=[0, 3, 1, 2])
+    shape = nodes("Shape", values)
+    resized = resize(nodes, values, shape, nodes("Cast", size, to=onnx.TensorProto.INT64))
     context.make_node(
-        "Resize",
-        [values, "", "", sizes],
-        attr=attributes,
+        "Transpose",
+        [resized],
+        attr={"perm": [0, 2, 3, 1]},
         name=node.name,
         outputs=node.output,
         dtypes=dtypes,
         shapes=shapes,
     )
+
+
+class _Nodes:
+    """Writes nodes of one output, and constants, into a graph of tf2onnx's."""
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+
+    def __call__(self, operator: str, *inputs: str, **attributes: Any) -> str:
+        return self._context.make_node(operator, list(inputs), attr=attributes).output[0]
+
+    def constant(self, value: Any, dtype: Any) -> str:
+        name = tf2onnx.utils.make_name("resize_constant")
+        return self._context.make_const(name, np.array(value, dtype)).output[0]
+
+
+def _resize(nodes: _Nodes, values: str, shape: str, size: str) -> str:
+    """(batch, channels, height, width) in another size, bilinear."""
+    sizes = nodes("Concat", nodes("Gather", shape, nodes.constant([0, 1], np.int64)), size, axis=0)
+    return nodes("Resize", values, "", "", sizes, mode="linear", coordinate_transformation_mode="half_pixel")
+
+
+def _average(nodes: _Nodes, values: str, shape: str, size: str) -> str:
+    """The same with an average over all the pixels that are dropped: by two products with matrices of weights.
+
+    ONNX's ``Resize`` has an attribute for it which OpenVINO reads otherwise and OpenCV not at all.
+    """
+    heights, widths = (_weights(nodes, shape, size, axis) for axis in (0, 1))
+    return nodes("MatMul", nodes("MatMul", heights, values), nodes("Transpose", widths, perm=[1, 0]))
+
+
+def _weights(nodes: _Nodes, shape: str, size: str, axis: int) -> str:
+    """(new, old) float32: what each old row or column adds to a new one, a triangle as wide as two steps.
+
+    The kernel of tensorflow/core/kernels/image/scale_and_translate_op.cc.
+    """
+    zero, half, one = (nodes.constant(number, np.float32) for number in (0, 0.5, 1))
+    old = nodes("Gather", shape, nodes.constant(2 + axis, np.int64))
+    old = nodes("Cast", old, to=onnx.TensorProto.FLOAT)
+    new = nodes("Cast", nodes("Gather", size, nodes.constant(axis, np.int64)), to=onnx.TensorProto.FLOAT)
+    step = nodes("Div", old, new)
+    centres = nodes("Mul", nodes("Add", nodes("Range", zero, new, one), half), step)
+    pixels = nodes("Add", nodes("Range", zero, old, one), half)
+    apart = nodes("Sub", nodes("Unsqueeze", centres, nodes.constant([1], np.int64)), pixels)
+    reach = nodes("Max", step, one)  # of a picture that is enlarged, as plain bilinear
+    weights = nodes("Max", nodes("Sub", one, nodes("Div", nodes("Abs", apart), reach)), zero)
+    total = nodes("ReduceSum", weights, nodes.constant([1], np.int64), keepdims=1)
+    return nodes("Div", weights, total)
 
 
 @contextlib.contextmanager

@@ -7,9 +7,8 @@ from typing import Any
 
 import keras
 
+from dlapp.inference.bundle import SAVED_MODEL
 from dlapp.signature import Signature
-
-FOLDER = "saved_model/1"  # TensorFlow Serving reads the version from the folder's name
 
 
 def write(serve: Any, signature: Signature, bundle: Path, adjustable: Any = None, step: Any = None) -> None:
@@ -24,7 +23,7 @@ def write(serve: Any, signature: Signature, bundle: Path, adjustable: Any = None
         adjustable: of a detector, the same with thresholds as inputs; ``with_thresholds``.
         step: as :func:`step_function` gives it; ``step``.
     """
-    folder = bundle / FOLDER
+    folder = bundle / SAVED_MODEL
     archive = keras.export.ExportArchive()
     endpoints = {"serving_default": serve, "with_thresholds": adjustable, "step": step}
     for name, function in endpoints.items():

@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -19,6 +19,7 @@ ROOT = Path("export")
 SIGNATURE = "signature.json"
 ONNX = "model.onnx"
 STEP = "step.onnx"  # of what goes on by one token
+SAVED_MODEL = "saved_model/1"  # TensorFlow Serving reads the version from the folder's name
 
 
 class Bundle:
@@ -78,13 +79,17 @@ class Bundle:
         return cls(find_folder(name, kind="bundle", root=str(ROOT), holds=SIGNATURE), threads=threads)
 
     def run(
-        self, inputs: np.ndarray, *, min_score: float | None = None, max_overlap: float | None = None
+        self,
+        inputs: np.ndarray | Mapping[str, np.ndarray],
+        *,
+        min_score: float | None = None,
+        max_overlap: float | None = None,
     ) -> dict[str, np.ndarray]:
         """Raw values in, final values out.
 
         Args:
             inputs: (batch, height, width, channels) uint8, (batch, columns) float32 or (batch, time) int32 tokens with
-                zeros behind the shorter sequences.
+                zeros behind the shorter sequences; where there are several inputs, each under its name.
             min_score, max_overlap: of a detector, instead of the thresholds that were chosen at export.
 
         Returns:
@@ -93,16 +98,19 @@ class Bundle:
         Raises:
             ValueError: dtype or shape are not those of the signature, or a picture is smaller than the window.
         """
-        given = self.signature.inputs[0]
-        given.check(inputs)
-        if self.signature.windows is not None:
-            self.signature.windows.check(*inputs.shape[1:3])
+        named = inputs if isinstance(inputs, Mapping) else {self.signature.inputs[0].name: inputs}
+        for given in self.signature.inputs:
+            if given.name not in named:
+                raise ValueError(f"{given.name} is an input of {self.folder}; got {', '.join(named)}.")
+            given.check(named[given.name])
+            if self.signature.windows is not None:
+                self.signature.windows.check(*named[given.name].shape[1:3])
         thresholds = {"min_score": min_score, "max_overlap": max_overlap}
         chosen = {name: np.array(value, np.float32) for name, value in thresholds.items() if value is not None}
         if chosen and self.signature.detection is None:
             raise ValueError(f"{self.folder} finds no boxes: leave {' and '.join(chosen)} out.")
         names = [output.name for output in self.signature.outputs]
-        return dict(zip(names, self._session.run(names, {given.name: inputs, **chosen}), strict=True))
+        return dict(zip(names, self._session.run(names, {**named, **chosen}), strict=True))
 
     def start(self, batch_size: int = 1) -> list[np.ndarray]:
         """The states of a language model before its first token: zeros, each (batch, units) float32.

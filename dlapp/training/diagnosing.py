@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from dlapp.architectures import builder
+from dlapp.architectures.loading import load_model
 from dlapp.architectures.recurrent_networks import sees_the_past_alone
 from dlapp.data import Data
 from dlapp.errors import RecipeError
@@ -22,7 +23,7 @@ from dlapp.training.answering import SHARES, answer, errors_of
 from dlapp.training.callbacks import read_history
 from dlapp.training.error_analysis import analyse_errors
 from dlapp.training.measured import Measured, measure_model
-from dlapp.training.model_folder import ModelFolder, load_keras
+from dlapp.training.model_folder import ModelFolder
 from dlapp.training.precision import in_float32
 from dlapp.training.retraining import compare_directions, learning_curve, split_by_retraining
 
@@ -160,7 +161,7 @@ def find_overtraining(folder: ModelFolder, measured: Measured) -> tuple[Finding,
     if best == len(losses) - 1 or not folder.last_model.is_file():
         return ()
     signature = folder.read_signature()
-    network = in_float32(load_keras(folder.last_model))
+    network = in_float32(load_model(folder.last_model))
     last = {
         name: errors_of(part, answer(network, part, signature), signature)
         for name, part in (("train", measured.data.train), ("dev", measured.data.dev))

@@ -11,13 +11,14 @@ import numpy as np
 
 import dlapp
 from dlapp import pictures, texts
+from dlapp.architectures.loading import load_model
 from dlapp.data import Examples
 from dlapp.data.pipelines import naming_unreadable
 from dlapp.files import replacing, write_json
 from dlapp.signature import Preprocessing, Vocabulary
 from dlapp.training.answering import Answers, answer_and_measure, score_answers
 from dlapp.training.callbacks import read_history
-from dlapp.training.model_folder import ModelFolder, load_keras
+from dlapp.training.model_folder import ModelFolder
 from dlapp.training.precision import in_float32
 from dlapp.training.preparing import Run
 
@@ -42,7 +43,7 @@ def finish(run: Run, folder: ModelFolder) -> dict[str, Answers]:
     Returns:
         What they answer on every split, by its name.
     """
-    model = load_keras(folder.model)
+    model = load_model(folder.model)
     if run.recipe.training.mixed_precision:
         model = in_float32(model)  # what is measured is what is exported
         with replacing(folder.model) as beside:

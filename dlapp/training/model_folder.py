@@ -3,20 +3,18 @@
 import dataclasses
 import json
 import shlex
-import zipfile
-import zlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
-import dlapp.architectures.auxiliary
-import dlapp.architectures.custom_layers  # noqa: F401  Keras then finds them in a file
 from dlapp.errors import TrainingError
 from dlapp.files import find_folder
 from dlapp.recipe import Recipe
 from dlapp.signature import Signature
+
+if TYPE_CHECKING:
+    import keras
 
 ROOT = Path("models")
 
@@ -104,28 +102,19 @@ class ModelFolder:
         with np.load(self.samples, allow_pickle=False) as archive:
             return archive["inputs"]
 
-    def load_model(self) -> keras.Model:
+    def load_model(self) -> "keras.Model":
         """The network with the weights that were best on dev.
 
         Raises:
-            TrainingError: the run is not finished, or the file cannot be read.
+            TrainingError: the run is not finished.
+            ModelError: the file cannot be read.
         """
         self._check_finished()
-        return load_keras(self.model)
+        from dlapp.architectures.loading import load_model  # the rest of this file needs no Keras
+
+        return load_model(self.model)
 
     def _check_finished(self) -> None:
         if not self.metrics.exists():
             command = f"dlapp train {shlex.quote(str(self.recipe))} --resume"
             raise TrainingError(f"the run in {self.path} is not finished. Go on with: {command}")
-
-
-def load_keras(path: Path) -> keras.Model:
-    """A ``.keras`` file.
-
-    Raises:
-        TrainingError: it is missing or damaged.
-    """
-    try:
-        return keras.models.load_model(path)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise TrainingError(f"{path} cannot be read as a Keras model: {error}") from error

@@ -12,6 +12,7 @@ import tensorflow as tf
 from rich.console import Console
 
 from dlapp.architectures.heads import for_inference
+from dlapp.architectures.loading import load_model
 from dlapp.data.pipelines import naming_unreadable
 from dlapp.errors import TrainingDiverged, TrainingError
 from dlapp.files import replacing, sha256, write_json
@@ -32,7 +33,7 @@ from dlapp.training.callbacks import (
 )
 from dlapp.training.compiling import compile_for
 from dlapp.training.finishing import finish
-from dlapp.training.model_folder import ModelFolder, load_keras
+from dlapp.training.model_folder import ModelFolder
 from dlapp.training.preparing import Run
 from dlapp.training.soft_targets import are_soft
 from dlapp.training.transferring import fit_stages
@@ -86,7 +87,7 @@ def fit(run: Run, folder: ModelFolder, console: Console) -> None:
         left = folder.stage(name)
         left.last_model.parent.mkdir(parents=True, exist_ok=True)
         _fit_into(left, stage, console)
-        stage.model.set_weights(load_keras(left.model).get_weights())
+        stage.model.set_weights(load_model(left.model).get_weights())
         return min(row["dev_loss"] for row in read_history(left.history))
 
     tell = functools.partial(console.print, highlight=False)
@@ -241,7 +242,7 @@ def stops_early(past: list[Row], patience: int) -> bool:
 
 
 def _restore(model: keras.Model, folder: ModelFolder) -> None:
-    saved = load_keras(folder.last_model)
+    saved = load_model(folder.last_model)
     if [weight.shape for weight in saved.weights] != [weight.shape for weight in model.weights]:
         raise TrainingError(f"{folder.last_model} is another network than {folder.recipe} describes.")
     model.set_weights(saved.get_weights())

@@ -118,7 +118,7 @@ def test_a_bundle_that_is_not_whole_is_refused(dlapp, copy_of_trained, file, cha
         (["predict", "stripes", "absent*.png"], "nothing matches absent*.png"),
         (["predict", "stripes", "models"], "holds no pictures"),
         (["export", "stripes", "--to", "onxn"], "Did you mean onnx?"),
-        (["verify", "stripes", "--runtime", "onnxruntim"], "Did you mean onnxruntime?"),
+        (["verify", "stripes", "--runtime", "onnxruntim"], "Did you mean onnxruntime or onnxruntime-web"),
     ],
 )
 def test_a_wrong_call_is_one_error(dlapp, copy_of_trained, arguments, message):

@@ -9,10 +9,12 @@ import tensorflow as tf
 
 from dlapp import signature as signatures
 from dlapp.architectures import builder
-from dlapp.exporting import export, parity
+from dlapp.exporting import export
+from dlapp.exporting.comparing import _compare_boxes
 from dlapp.exporting.parity import verify
+from dlapp.exporting.runtimes import keras_model
 from dlapp.inference.bundle import Bundle
-from dlapp.signature import Detection, Preprocessing
+from dlapp.signature import Detection, Preprocessing, Signature
 
 LABELS = ("disc", "square", "triangle")
 ANCHORS = ((0.2, 0.2), (0.5, 0.3))
@@ -54,7 +56,7 @@ def bundle(request, tmp_path_factory):
 
 def test_both_formats_agree_with_keras(bundle):
     folder, model, _ = bundle
-    found = verify(folder, model=model)
+    found = verify(folder, loaded={"keras": keras_model.of(model, Signature.read(folder / "signature.json"))})
     assert found.holds
     assert [result.runtime for result in found.results] == ["keras", "savedmodel", "onnxruntime"]
     assert found.tolerance == 1e-4
@@ -143,12 +145,12 @@ ONE, OTHER = (0, 0.9, (0, 0, 100, 100)), (1, 0.8, (50, 50, 90, 90))
     ],
 )
 def test_boxes_are_matched_whatever_their_order(given, same, tmp_path):
-    difference = parity._difference_of_boxes(outputs(*given), outputs(ONE, OTHER))
+    difference = _compare_boxes(outputs(*given), outputs(ONE, OTHER), 1).absolute
     assert (difference <= 1e-4) is same
 
 
 def test_another_answer_of_one_runtime_is_found(bundle, tmp_path, monkeypatch):
-    folder, model, _ = bundle
+    folder, _, _ = bundle
     run = Bundle.run
 
     def shifted(self, inputs, **more):
@@ -158,7 +160,7 @@ def test_another_answer_of_one_runtime_is_found(bundle, tmp_path, monkeypatch):
     monkeypatch.setattr(Bundle, "run", shifted)
     assert not verify(folder, ["onnxruntime"]).holds
     monkeypatch.undo()
-    assert verify(folder, model=model).holds, "the file says so again"
+    assert verify(folder).holds, "the file says so again"
 
 
 def test_what_is_not_sure_enough_to_be_told_is_compared_too(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from dlapp.architectures import builder
-from dlapp.exporting import export, parity
+from dlapp.exporting import export, parity, recording
 from dlapp.signature import Column, Preprocessing, Signature, Target
 
 NAN = np.nan
@@ -99,10 +99,10 @@ def test_values_are_compared_in_units_of_the_deviation_or_the_mean(tmp_path):
     large = Target("price", mean=2e6, deviation=5e5)
     export(model, tmp_path / "a", preprocessing=TABLE, samples=CELLS, target=large)
     signature = Signature.read(tmp_path / "a" / "signature.json")
-    cases = parity.read_samples(tmp_path / "a", signature)
+    cases = recording.read(tmp_path / "a", signature)
     for shift, holds in ((10.0, True), (100.0, False)):  # 5e-6 and 5e-5 of the mean
         moved = [case._replace(outputs={"value": case.outputs["value"] + np.float32(shift)}) for case in cases]
-        parity.write_samples(tmp_path / "a" / "samples.npz", signature, moved)
+        recording.write(tmp_path / "a" / "samples.npz", signature, moved)
         rehash(tmp_path / "a", signature)
         found = parity.verify(tmp_path / "a", ["onnxruntime"])
         assert found.holds is holds

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from dlapp.architectures import recurrent
 from dlapp.errors import BundleError
-from dlapp.exporting import export, parity
+from dlapp.exporting import export, parity, replaying
 from dlapp.exporting.graph import prepare, serving_function
 from dlapp.exporting.readme import render
 from dlapp.files import sha256
@@ -49,7 +49,7 @@ def bundles(tmp_path_factory):
     """One of each kind: its folder and its model."""
     root, made = tmp_path_factory.mktemp("export"), {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parity, "_median_latency", lambda *_: 0.0)  # of Keras it takes seconds
+        patch.setattr(replaying, "_median_latency", lambda *_: 0.0)  # of Keras it takes seconds
         for kind, (_, labels, (vocabulary, target)) in KINDS.items():
             model = network(kind)
             options = {"preprocessing": Preprocessing(0, vocabulary=vocabulary, target_vocabulary=target)}

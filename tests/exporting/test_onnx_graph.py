@@ -53,7 +53,7 @@ def branches(x):
 FEATURES = {
     response_normalized: {"Conv": 3, "LRN": 2, "MaxPool": 1},
     residual: {"Conv": 9, "Add": 3 + 1},  # and the bias of the classifier
-    branches: {"Conv": 5, "Concat": 1, "MaxPool": 1, "AveragePool": 1},
+    branches: {"Conv": 5, "Concat": 1 + 1, "MaxPool": 1, "AveragePool": 1},  # and the sizes to resize to
 }
 
 
@@ -130,7 +130,7 @@ def test_response_normalization_and_groups_keep_their_numbers():
 
 
 def test_a_network_without_such_layers_is_left_as_it_is():
-    model = builder("lenet5")()
+    model = builder("resnet20")()
     assert with_onnx_operators(model) is model
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from dlapp.errors import BundleError, UnknownName
 from dlapp.exporting import verify
+from dlapp.exporting.runtimes import keras_model
 from dlapp.files import sha256
 from dlapp.signature import Signature
 
@@ -25,7 +26,8 @@ def record(folder, change):
 
 def test_writes_what_it_measured(copy):
     (copy.folder / "parity.json").unlink()
-    parity = verify(copy.folder, model=copy.model)
+    loaded = {"keras": keras_model.of(copy.model, Signature.read(copy.folder / "signature.json"))}
+    parity = verify(copy.folder, loaded=loaded)
     assert json.loads((copy.folder / "parity.json").read_text()) == json.loads(json.dumps(parity.to_dict()))
     assert parity.holds
     assert [result.runtime for result in parity.results] == ["keras", "savedmodel", "onnxruntime"]

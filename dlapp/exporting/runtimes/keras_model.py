@@ -1,0 +1,61 @@
+"""The model as it was trained, by Keras, behind its preprocessing."""
+
+from collections.abc import Mapping, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from dlapp.architectures.loading import load_model
+from dlapp.architectures.sliding import fully_convolutional
+from dlapp.architectures.stepping import step_model
+from dlapp.exporting.graph import finish, network_of, prepare, prepare_step
+from dlapp.exporting.runtimes import NotInstalled, Outputs, Place, Run, Runtime, Step
+from dlapp.signature import Signature
+
+
+def load(place: Place) -> Runtime:
+    """From the file that the bundle was made of."""
+    if place.model is None:
+        raise NotInstalled("the model that was exported is not below models/ any more")
+    if place.threads:
+        tf.config.threading.set_intra_op_parallelism_threads(place.threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    model = load_model(place.model)
+    if place.signature.windows is not None:
+        model = fully_convolutional(model, approximate=True)
+    return of(model, place.signature)
+
+
+def of(model: keras.Model, signature: Signature) -> Runtime:
+    """A model that is loaded already."""
+    return Runtime(_run(model, signature), None if signature.step is None else _step(model, signature))
+
+
+def version() -> str:
+    """Of Keras."""
+    return keras.__version__
+
+
+def _run(model: keras.Model, signature: Signature) -> Run:
+    """By ``predict``: an eager call would run another graph."""
+    network = network_of(model, signature)
+
+    def run(inputs: Mapping[str, np.ndarray], *, min_score: float | None = None) -> Outputs:
+        (given,) = (tf.constant(values) for values in inputs.values())
+        outputs = network.predict(prepare(given, signature), verbose=0)
+        found = finish(outputs, given, signature, min_score)
+        return {name: np.asarray(values) for name, values in found.items()}
+
+    return run
+
+
+def _step(model: keras.Model, signature: Signature) -> Step:
+    network = step_model(model)
+
+    def step(tokens: np.ndarray, states: Sequence[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+        given = prepare_step([tf.constant(values) for values in (tokens, *states)], signature)
+        probabilities, *after = network.predict_on_batch(given)
+        return probabilities, after
+
+    return step

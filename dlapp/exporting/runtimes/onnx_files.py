@@ -1,0 +1,44 @@
+"""What runtimes of ONNX files share: which files a bundle has, and detectors where a caller cannot give thresholds."""
+
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from dlapp.exporting.runtimes import Graph, Outputs, Place, Runtime, of_graphs
+from dlapp.inference.bundle import STEP
+from dlapp.signature import THRESHOLDS
+
+
+def load_graphs(place: Place, open_file: Callable[[Path], Graph]) -> Runtime:
+    """The graphs of a bundle, each opened by ``open_file``, which need not know inputs with defaults."""
+    path = place.folder / place.onnx
+    step = None if place.signature.step is None else open_file(place.folder / STEP)
+    opened: dict[bytes, Graph] = {}
+    copies = tempfile.TemporaryDirectory()  # as long as the graphs, which may open their files again
+
+    def adjustable(given: Mapping[str, np.ndarray]) -> Outputs:
+        thresholds = {name: given[name] for name in THRESHOLDS}
+        key = b"".join(value.tobytes() for value in thresholds.values())
+        if key not in opened:
+            copy = Path(copies.name) / f"{len(opened)}-{path.name}"
+            opened[key] = open_file(_with_constants(path, copy, thresholds))
+        return opened[key]({name: values for name, values in given.items() if name not in thresholds})
+
+    return of_graphs(place.signature, open_file(path), step, adjustable=adjustable)
+
+
+def _with_constants(path: Path, copy: Path, values: Mapping[str, np.ndarray]) -> Path:
+    """A copy of the file whose optional inputs are these constants."""
+    proto = onnx.load(path)
+    kept: tuple[Any, ...] = (proto.graph.input, proto.graph.initializer)
+    for tensors in kept:
+        others = [one for one in tensors if one.name not in values]
+        del tensors[:]
+        tensors.extend(others)
+    proto.graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in values.items())
+    onnx.save(proto, copy)
+    return copy
