@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 def command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A folder, or its name below models/.")],
     to: Annotated[
-        str | None, typer.Option(metavar="FORMATS", help="onnx, savedmodel or both with a comma; as the recipe says.")
+        str | None,
+        typer.Option(
+            metavar="FORMATS",
+            help="onnx, savedmodel, and layouts for servers: tfserving, triton, kserve; as the recipe says.",
+        ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Of the bundle below export/; the model's where left out.")] = None,
     sliding: Annotated[
@@ -33,6 +37,9 @@ def command(
     max_overlap: Annotated[
         float | None,
         typer.Option(min=0.0, max=1.0, help="Of a detector: of two boxes that overlap more, the surer is told."),
+    ] = None,
+    storage_uri: Annotated[
+        str | None, typer.Option(help="With --to kserve: where the cluster finds the folder of the bundle.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what verify measured, as JSON.")] = False,
 ) -> None:
@@ -50,7 +57,9 @@ def command(
     bundle = below(ROOT, default if name is None else name)
     thresholds = {"min_score": min_score, "max_overlap": max_overlap}
     chosen = {name: value for name, value in thresholds.items() if value is not None}
-    parity = export_folder(folder, bundle, to, sliding=sliding, approximate=approximate, thresholds=chosen)
+    parity = export_folder(
+        folder, bundle, to, sliding=sliding, approximate=approximate, thresholds=chosen, storage_uri=storage_uri
+    )
     if as_json:
         print_json({"bundle": str(bundle), **parity.to_dict()})
         return
@@ -82,20 +91,26 @@ def export_folder(
     sliding: bool = False,
     approximate: bool = False,
     thresholds: Mapping[str, float] = MappingProxyType({}),
+    storage_uri: str | None = None,
 ) -> "Parity":
-    """Exports the model of a run, in the formats of ``to`` or else of its recipe.
+    """Exports the model of a run, in the formats and layouts of ``to`` or else the formats of its recipe.
 
     Raises:
-        DlappError: it cannot slide, ``approximate`` is given without ``sliding``, or thresholds to what finds no boxes.
+        DlappError: it cannot slide, ``approximate`` is given without ``sliding``, thresholds to what finds no boxes,
+            or ``storage_uri`` without the layout ``kserve``; or a package for a layout is missing.
     """
     import dataclasses
 
     from dlapp import exporting
     from dlapp.errors import DlappError
+    from dlapp.exporting import servers
 
     if approximate and not sliding:
         raise DlappError("--approximate is for networks that slide: give --sliding with it, or leave it out.")
-    formats = [part.strip() for part in to.split(",")] if to else list(folder.read_recipe().export.formats)
+    names = [part.strip() for part in to.split(",")] if to else folder.read_recipe().export.formats
+    formats, layouts = servers.chosen(names)
+    if storage_uri is not None and "kserve" not in layouts:
+        raise DlappError("--storage-uri is for --to kserve: give it too, or leave --storage-uri out.")
     signature = folder.read_signature()
     detection = signature.detection
     if detection is not None:
@@ -114,6 +129,8 @@ def export_folder(
             preprocessing=signature.preprocessing,
             samples=folder.read_samples(),
             formats=formats,
+            layouts=layouts,
+            storage_uri=storage_uri,
             provenance=signature.provenance,
         )
     except ValueError as error:

@@ -16,7 +16,7 @@ from dlapp.architectures.heads import for_inference, with_final_output
 from dlapp.architectures.sliding import fully_convolutional, windows
 from dlapp.architectures.stepping import encoder, state_sizes, step_model
 from dlapp.errors import AlreadyExists, BundleError, ParityError, UnknownName
-from dlapp.exporting import onnx_file, parity, readme, recording, saved_model
+from dlapp.exporting import onnx_file, parity, readme, recording, saved_model, servers
 from dlapp.exporting.graph import large_kernels, serving_function, step_function, with_onnx_operators
 from dlapp.exporting.recording import Case, StepCase
 from dlapp.exporting.runtimes import Run, Step, keras_model
@@ -42,6 +42,8 @@ def export(
     sliding: bool = False,
     approximate: bool = False,
     formats: Sequence[str] = ("savedmodel", "onnx"),
+    layouts: Sequence[str] = (),
+    storage_uri: str | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> parity.Parity:
     """Writes a bundle and proves that it computes what the model does.
@@ -64,6 +66,9 @@ def export(
             resized.
         approximate: of a sliding classifier: take networks with padding too.
         formats: ``savedmodel``, ``onnx`` or both.
+        layouts: for servers: ``tfserving``, ``triton``, ``kserve``; :func:`dlapp.exporting.servers.chosen` says what
+            each needs.
+        storage_uri: where KServe finds the folder of the bundle.
         provenance: where the model comes from; goes into the metadata.
 
     Returns:
@@ -71,8 +76,9 @@ def export(
 
     Raises:
         ParityError: a runtime gives another answer.
+        DlappError: a layout lacks a format or a package.
         BundleError: the network has no such form, or cannot go on by one token where it must.
-        UnknownName: ``formats`` names something else, or nothing.
+        UnknownName: ``formats`` names something else, or nothing; ``layouts`` names something else.
         AlreadyExists: ``folder`` is something else than a bundle.
         ValueError: ``labels`` or ``samples`` do not fit the model, or it cannot slide.
     """
@@ -83,6 +89,7 @@ def export(
     unknown = [name for name in formats if name not in get_args(Format)]
     if unknown or not formats:
         raise UnknownName("format", unknown[0] if unknown else "", get_args(Format))
+    servers.check(layouts, formats)
     facts = {"name": folder.name, "architecture": model.name, **(provenance or {})}
     facts["exported_with"] = {"dlapp": dlapp.__version__, "keras": keras.__version__, "tensorflow": tf.__version__}
     if sliding:
@@ -110,7 +117,8 @@ def export(
         if "savedmodel" in formats:
             adjustable = serving_function(whole, signature, thresholds=True) if detection is not None else None
             go_on = None if one_step is None else step_function(one_step, signature)
-            saved_model.write(serve, signature, scratch, adjustable, go_on)
+            encoded = servers.decoding_function(serve, signature) if "tfserving" in layouts else None
+            saved_model.write(serve, signature, scratch, adjustable, go_on, encoded)
         if "onnx" in formats:
             tokens = preprocessing.vocabulary is not None
             network = with_onnx_operators(whole, tokens=tokens)
@@ -127,7 +135,8 @@ def export(
         cases = _cases(runtime.run, signature, samples)
         steps = None if runtime.step is None else _step_case(runtime.step, signature, cases[0])
         recording.write(scratch / recording.SAMPLES, signature, cases, steps)
-        write_text(scratch / "README.md", readme.render(signature, folder.name, formats))
+        servers.write(layouts, scratch, folder.name, signature, samples, steps, storage_uri)
+        write_text(scratch / "README.md", readme.render(signature, folder.name, formats, layouts))
         _write_hashes(scratch, signature)
         found = parity.verify(scratch, loaded={"keras": runtime})
         if not found.holds:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 
 from dlapp.exporting import text_readme
+from dlapp.exporting.servers import commands
 from dlapp.signature import Signature
 
 _PICTURE = """\
@@ -20,19 +21,28 @@ onnxruntime.set_default_logger_severity(3)  # else it warns of inputs that have 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
-def render(signature: Signature, name: str, formats: Sequence[str]) -> str:
-    """The text of ``README.md``, for the formats that the bundle has."""
+def render(signature: Signature, name: str, formats: Sequence[str], layouts: Sequence[str] = ()) -> str:
+    """The text of ``README.md``, for the formats and layouts that the bundle has."""
+    texts = signature.preprocessing.vocabulary is not None
+    words = {"read": "", "imports": ""} if texts else {"read": _read(signature), "imports": _imports(signature)}
+    parts = [_head(signature, name), *_formats(signature, formats)]
+    if "savedmodel" in formats and "tfserving" not in layouts:
+        parts.append(_SERVING)
+    return "\n".join([*parts, *commands.describe(signature, name, formats, layouts, **words)])
+
+
+def _formats(signature: Signature, formats: Sequence[str]) -> list[str]:
+    """A section for each format."""
     if signature.preprocessing.vocabulary is not None:
         sections = {"onnx": _ONNX_HEADING, "savedmodel": _SAVED_MODEL_HEADING}
-        parts = [
+        return [
             heading + _CODE.format(text_readme.code(signature, runtime))
             for runtime, heading in sections.items()
             if runtime in formats
         ]
-        return "\n".join([_head(signature, name), *parts, *([_SERVING] if "savedmodel" in formats else [])])
     (given,) = signature.inputs
     words = {"read": _read(signature), "imports": _imports(signature), "input": given.name}
-    parts = [_head(signature, name)]
+    parts = []
     if "onnx" in formats:
         labels = 'labels = json.loads(session.get_modelmeta().custom_metadata_map["labels"])\n'
         names, quoted = _outputs(signature)
@@ -44,8 +54,8 @@ def render(signature: Signature, name: str, formats: Sequence[str]) -> str:
     if "savedmodel" in formats:
         labels = 'labels = json.loads(Path("saved_model/1/assets/signature.json").read_text("utf-8"))["labels"]\n'
         call = f'model.signatures["serving_default"]({given.name}=tf.constant({given.name}))'
-        parts += [_SAVED_MODEL.format(**words, run=_call(signature, call), **_answer(signature, labels)), _SERVING]
-    return "\n".join(parts)
+        parts.append(_SAVED_MODEL.format(**words, run=_call(signature, call), **_answer(signature, labels)))
+    return parts
 
 
 def _outputs(signature: Signature) -> tuple[str, str]:

@@ -11,7 +11,9 @@ from dlapp.inference.bundle import SAVED_MODEL
 from dlapp.signature import Signature
 
 
-def write(serve: Any, signature: Signature, bundle: Path, adjustable: Any = None, step: Any = None) -> None:
+def write(
+    serve: Any, signature: Signature, bundle: Path, adjustable: Any = None, step: Any = None, encoded: Any = None
+) -> None:
     """Writes ``saved_model/1/`` with the signature among its assets.
 
     Keras finds the variables that ``serve`` uses; a model that was tracked as well would be stored twice.
@@ -22,10 +24,11 @@ def write(serve: Any, signature: Signature, bundle: Path, adjustable: Any = None
         bundle: a folder.
         adjustable: of a detector, the same with thresholds as inputs; ``with_thresholds``.
         step: as :func:`step_function` gives it; ``step``.
+        encoded: of pictures, the same on JPEG and PNG files; ``serving_encoded``.
     """
     folder = bundle / SAVED_MODEL
     archive = keras.export.ExportArchive()
-    endpoints = {"serving_default": serve, "with_thresholds": adjustable, "step": step}
+    endpoints = {"serving_default": serve, "with_thresholds": adjustable, "step": step, "serving_encoded": encoded}
     for name, function in endpoints.items():
         if function is not None:
             archive.add_endpoint(name, function)
