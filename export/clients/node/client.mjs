@@ -23,8 +23,11 @@ function readSignature(path) {
 /** A tensor of (1, height, width, channels) uint8, upright; what is transparent lies on white. */
 async function readPicture(path, channels) {
   const picture = sharp(path, { failOn: "error", ignoreIcc: true })
-  if ((await picture.metadata()).depth !== "uchar") throw Error(`${path} has more than 8 bits: save it with 8.`)
-  const { data, info } = await picture.autoOrient().raw().toBuffer({ resolveWithObject: true })
+  const reading = picture.metadata().then(({ depth }) => {
+    if (depth !== "uchar") throw Error("it has more than 8 bits: save it with 8.")
+    return picture.autoOrient().raw().toBuffer({ resolveWithObject: true })
+  })
+  const { data, info } = await reading.catch((error) => { throw Error(`${path} cannot be read: ${error.message}`) })
   const pixels = new Uint8Array(info.width * info.height * channels)
   for (let from = 0, to = 0; from < data.length; from += info.channels, to += channels) {
     let [r, g, b, a] = data.subarray(from, from + info.channels)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from PIL import Image, ImageOps
 FORMAT = 4
 TASKS = ("classification", "regression", "localization", "detection")
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-MISSING = set("|?|#N/A|#N/A N/A|#NA|-NaN|-nan|<NA>|N/A|NA|NULL|NaN|None|n/a|nan|null".split("|"))
+MISSING = re.compile(r"|[?]|#N/A|#N/A N/A|#NA|-NaN|-nan|<NA>|N/A|NA|NULL|NaN|None|n/a|nan|null")
 
 
 def read_signature(path):
@@ -20,15 +21,23 @@ def read_signature(path):
     signature = json.loads(path.read_text("utf-8"))
     if signature["format"] > FORMAT:
         raise ValueError(f"{path} has format {signature['format']}; this client reads up to {FORMAT}.")
-    if signature["task"] not in TASKS or signature["inputs"][0]["name"] == "tokens":
-        raise ValueError(f"{path} does {signature['task']} of texts; this client takes pictures and rows.")
-    if "windows" in signature:
-        raise ValueError(f"{path} slides over pictures and gives a map, which this client does not print.")
+    task, given = signature["task"], signature["inputs"][0]["name"]
+    if task not in TASKS or given == "tokens" or "windows" in signature:
+        raise ValueError(f"{path} does {task} and takes texts or slides over pictures, which this client cannot print.")
     return signature
 
 
-def read_picture(path, channels):
-    """(1, height, width, channels) uint8, upright; what is transparent lies on white."""
+def read(path, preprocessing):
+    """Name and tensor of a picture, or of every row of a table."""
+    try:
+        yield from (read_rows if preprocessing["size"] is None else read_picture)(path, preprocessing)
+    except (OSError, SyntaxError, csv.Error) as error:  # whose words may lack the name of the file
+        raise ValueError(f"{path} cannot be read: {error}") from error
+
+
+def read_picture(path, preprocessing):
+    """Name and (1, height, width, channels) uint8, upright; what is transparent lies on white."""
+    channels = preprocessing["channels"]
     with Image.open(path) as opened:
         picture = ImageOps.exif_transpose(opened)
     if picture.mode[0] in "IF":
@@ -39,7 +48,7 @@ def read_picture(path, channels):
             picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     if picture.mode not in ("1", "L", "RGBA"):
         picture = picture.convert("RGB")
-    return np.asarray(picture.convert(MODES[channels])).reshape(1, picture.height, picture.width, channels)
+    yield path, np.asarray(picture.convert(MODES[channels])).reshape(1, picture.height, picture.width, channels)
 
 
 def read_rows(path, preprocessing):
@@ -62,13 +71,12 @@ def read_rows(path, preprocessing):
     for line, cells in rows[has_header:]:
         if len(cells) != len(rows[0][1]):
             raise ValueError(f"line {line} of {path} has {len(cells)} cells; the first row has {len(rows[0][1])}.")
-        values = np.empty((1, len(columns)), np.float32)
-        for index, (column, place) in enumerate(zip(columns, places, strict=True)):
-            value = encode(cells[place], column["categories"], delimiter)
-            if value is None or (value != value and not preprocessing["columns"]):  # NaN
-                raise ValueError(f"line {line} of {path}: {cells[place]!r} must be a number.")
-            values[0, index] = value
-        yield f"{path}:{line}", values
+        values = [
+            encode(cells[place], column["categories"], delimiter) for column, place in zip(columns, places, strict=True)
+        ]
+        if None in values or (not preprocessing["columns"] and np.isnan(values).any()):
+            raise ValueError(f"line {line} of {path}: {', '.join(cells)} must be {len(values)} numbers.")
+        yield f"{path}:{line}", np.array([values], np.float32)
 
 
 def find_columns(path, first, columns, layout):
@@ -79,9 +87,8 @@ def find_columns(path, first, columns, layout):
     if layout and layout["header"]:
         raise ValueError(f"the first row of {path} must name the columns {', '.join(names)}.")
     if len(first) == len(columns):
-        is_header = not layout and any(encode(cell, None, ",") is None for cell in first)
-        return is_header, range(len(columns))
-    for given in layout and (layout["names"], [name for name in layout["names"] if name != layout["target"]]) or ():
+        return not layout and any(encode(cell, None, ",") is None for cell in first), range(len(columns))
+    for given in [layout["names"], [name for name in layout["names"] if name != layout["target"]]] if layout else []:
         if len(first) == len(given):
             return False, [given.index(name) for name in names]
     raise ValueError(f"{path} has {len(first)} columns; the bundle takes {len(columns)}.")
@@ -89,7 +96,7 @@ def find_columns(path, first, columns, layout):
 
 def encode(cell, categories, delimiter):
     """A cell as the network takes it: NaN where it is missing, None where it should be a number and is none."""
-    if cell in MISSING:
+    if MISSING.fullmatch(cell):
         return np.nan
     if categories is None:
         return number(cell, delimiter)
@@ -104,10 +111,7 @@ def number(cell, delimiter):
     """A finite float, or None; beside another delimiter the comma may be the decimal point."""
     if delimiter != "," and cell.count(",") == 1 and "." not in cell:
         cell = cell.replace(",", ".")
-    try:
-        value = float("x" if "_" in cell else cell)
-    except ValueError:
-        return None
+    value = float(cell) if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", cell, re.IGNORECASE) else np.inf
     return value if abs(value) <= np.finfo(np.float32).max else None
 
 
@@ -126,14 +130,11 @@ def lines(signature, outputs):
 def main(folder, *files):
     folder = Path(folder)
     signature = read_signature(folder / "signature.json")
-    preprocessing = signature["preprocessing"]
     onnxruntime.set_default_logger_severity(3)  # else it warns of inputs that have defaults
     session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
     given, names = signature["inputs"][0]["name"], [output["name"] for output in signature["outputs"]]
     for file in files:
-        pictures = preprocessing["size"] is not None
-        inputs = [(file, read_picture(file, preprocessing["channels"]))] if pictures else read_rows(file, preprocessing)
-        for name, value in inputs:
+        for name, value in read(file, signature["preprocessing"]):
             outputs = dict(zip(names, session.run(names, {given: value}), strict=True))
             for line in lines(signature, outputs):
                 print(name, line, sep="\t")
