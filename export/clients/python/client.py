@@ -145,5 +145,5 @@ if __name__ == "__main__":
         sys.exit(__doc__)
     try:
         main(*sys.argv[1:])
-    except (OSError, ValueError) as error:
+    except Exception as error:  # ONNX Runtime's own classes share no base but this
         sys.exit(f"Error: {error}")
