@@ -83,6 +83,10 @@ function clear() {
   resize(width, height)
   pen.fillStyle = colours[0]
   pen.fillRect(0, 0, paper.width, paper.height)
+  forget()
+}
+
+function forget() {
   for (const id of ["value", "lines", "bars"]) get(id).replaceChildren()
 }
 
@@ -96,6 +100,7 @@ function draw(event) {
 }
 
 function makeForm({ columns, mean }) {
+  forget()
   const wanted = columns.length ? columns : mean.map((_, k) => ({ name: `column${k + 1}` }))
   get("row").replaceChildren(...wanted.map(({ name, categories }) => {
     const [label, field] = ["label", categories ? "select" : "input"].map((kind) => document.createElement(kind))
