@@ -8,7 +8,7 @@
 
 #define TEXT 1024  // bytes of a label or a name, with the 0 behind it
 
-static void die(const char *format, ...) {
+static _Noreturn void die(const char *format, ...) {
     va_list values;
     va_start(values, format);
     fputs("Error: ", stderr);
@@ -54,11 +54,17 @@ static const char *behind(const char *value) {
     return value + strspn(value, " \t\r\n,:");
 }
 
+static const char *next_item(const char *value) {
+    value = behind(value);
+    return *value && *value != ']' ? value : NULL;
+}
+
 static const char *item(const char *array, int index) {
     if (!array || *array != '[') return NULL;
     const char *at = array + 1 + strspn(array + 1, " \t\r\n");
-    while (*at && *at != ']' && index-- > 0) at = behind(at);
-    return *at && *at != ']' ? at : NULL;
+    if (!*at || *at == ']') return NULL;
+    while (at && index-- > 0) at = next_item(at);
+    return at;
 }
 
 static const char *member(const char *object, const char *key) {

@@ -73,18 +73,19 @@ static int encode(const char *cell, const char *categories, char delimiter, floa
     for (size_t k = 0; k < sizeof MISSING / sizeof *MISSING; k++)
         if (!strcmp(cell, MISSING[k])) return *value = NAN, 1;
     if (!categories || *categories != '[') return number(cell, delimiter, value);
+    int is_number = number(cell, ',', &wanted), index = 0;
     *value = -1;
-    for (int k = 0; item(categories, k); k++)
-        if (!strcmp(cell, string(item(categories, k), name))) return *value = (float)k, 1;
-    if (number(cell, ',', &wanted))  // a column with a gap comes as 1.0 where another has 1
-        for (int k = 0; item(categories, k) && *value < 0; k++)
-            if (number(string(item(categories, k), name), ',', &same) && same == wanted) *value = (float)k;
+    for (const char *at = item(categories, 0); at; at = next_item(at), index++) {
+        if (!strcmp(cell, string(at, name))) return *value = (float)index, 1;
+        // a column with a gap comes as 1.0 where another has 1
+        if (is_number && *value < 0 && number(name, ',', &same) && same == wanted) *value = (float)index;
+    }
     return 1;
 }
 
 static int items(const char *array) {
     int count = 0;
-    while (item(array, count)) count++;
+    for (const char *at = item(array, 0); at; at = next_item(at)) count++;
     return count;
 }
 
