@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check benchmark clean
+.PHONY: demo test check benchmark clients clean
 
 demo: .venv/ready
 	$(BIN)/dlapp demo
@@ -19,6 +19,11 @@ check: .venv/ready
 
 benchmark: .venv/ready
 	$(BIN)/python -m tests.benchmarks
+
+# what the tests of export/clients/ need beside node, npm, gcc and chromium; without, they are skipped
+clients:
+	ONNXRUNTIME_NODE_INSTALL=skip npm install --no-audit --no-fund --prefix $(HOME)/.cache/dlapp \
+	    $(shell sed -n 's/^ *"\([a-z-]*\)": "\([0-9.]*\)",*$$/\1@\2/p' export/clients/*/package.json)
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
