@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,7 @@ def _finish(
         )
     recurrent.simplify(proto.graph)
     _give_axes(proto.graph)
+    _rename(proto.graph)
     domains = {node.domain for node in proto.graph.node}
     kept = [opset for opset in proto.opset_import if opset.domain in domains]
     del proto.opset_import[:]
@@ -119,6 +121,40 @@ def _finish(
     proto.producer_name = "dlapp"
     proto.producer_version = dlapp.__version__
     onnx.helper.set_model_props(proto, signature.metadata())
+
+
+def _rename(graph: onnx.GraphProto) -> None:
+    """Names nodes and tensors by what they are, and puts constants in the order of their use.
+
+    tf2onnx counts on from one file to the next and keeps some of them in sets; the same model shall be the same bytes.
+    """
+    graph.doc_string = ""
+    kept = {tensor.name for tensor in (*graph.input, *graph.output)} | {""}
+    names, taken = {name: name for name in kept}, set(kept)
+
+    def name(given: str) -> str:
+        base = re.sub(r"__\d+", "", given) or "constant"
+        number, free = 2, base
+        while free in taken:
+            free, number = f"{base}_{number}", number + 1
+        taken.add(free)
+        return free
+
+    for node in graph.node:
+        node.name = name(node.name)
+        for names_of in (node.input, node.output):
+            for place, tensor in enumerate(names_of):
+                if tensor not in names:
+                    names[tensor] = name(tensor)
+                names_of[place] = names[tensor]
+    constants = {constant.name: constant for constant in graph.initializer}
+    order = [old for old in names if old in constants]
+    ordered = [constants[old] for old in order]
+    for constant, old in zip(ordered, order, strict=True):
+        constant.name = names[old]
+    kept_constants = [type(constant).FromString(constant.SerializeToString()) for constant in ordered]
+    del graph.initializer[:]
+    graph.initializer.extend(kept_constants)
 
 
 def _give_axes(graph: onnx.GraphProto) -> None:
