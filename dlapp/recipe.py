@@ -320,9 +320,19 @@ class Tune(_Table):
 
 
 class Export(_Table):
-    """Which files a bundle holds."""
+    """Which files a bundle holds, and what they say of themselves.
+
+    Attributes:
+        formats: ``savedmodel``, ``onnx`` or both.
+        version: of the model.
+        license: under which others may use it.
+        author: who made it.
+    """
 
     formats: Annotated[tuple[Format, ...], Field(min_length=1)] = ("savedmodel", "onnx")
+    version: str | None = None
+    license: str | None = None
+    author: str | None = None
 
 
 class Recipe(_Table):

@@ -17,9 +17,9 @@ from dlapp.files import write_json
 if TYPE_CHECKING:
     import numpy as np
 
-FORMAT = 4
-# of what has neither windows nor boxes nor text, which any dlapp reads; of windows; of boxes
-_FIRST_FORMAT, _WINDOWS_FORMAT, _BOXES_FORMAT = 1, 2, 3
+FORMAT = 5
+# of what has neither windows nor boxes nor text, which any dlapp reads; of windows; of boxes; of text
+_FIRST_FORMAT, _WINDOWS_FORMAT, _BOXES_FORMAT, _TEXT_FORMAT = 1, 2, 3, 4
 THRESHOLDS = ("min_score", "max_overlap")  # inputs of a detector's ONNX file that have defaults
 Scale = Literal["unit", "standardize", "none"]
 Unit = Literal["character", "word"]
@@ -258,7 +258,8 @@ class Signature:
 
     Attributes:
         task: ``classification``, ``regression``, ``localization`` (one box a picture), ``detection``, ``tagging`` (a
-            class for each token), ``language_model`` (the next token) or ``sequence_to_sequence`` (another text).
+            class for each token), ``language_model`` (the next token), ``sequence_to_sequence`` (another text) or
+            ``tensors`` (of a network that dlapp knows nothing of: what goes in and what comes out is its own).
         inputs, outputs: the tensors of the graph, under the same names in every format.
         labels: the classes, in the order of the last axis of ``probabilities``; none for a regression.
         preprocessing: what the graph does to its input.
@@ -285,14 +286,18 @@ class Signature:
     def to_dict(self) -> dict[str, Any]:
         """The signature as JSON has it."""
         fields = json.loads(json.dumps(dataclasses.asdict(self)))
-        version = _FIRST_FORMAT
-        for name, format_ in (("windows", _WINDOWS_FORMAT), ("detection", _BOXES_FORMAT), ("step", FORMAT)):
+        version = FORMAT if self.task == "tensors" else _FIRST_FORMAT
+        for name, format_ in (("windows", _WINDOWS_FORMAT), ("detection", _BOXES_FORMAT), ("step", _TEXT_FORMAT)):
             if fields[name] is None:
                 del fields[name]
             else:
                 version = max(version, format_)
         preprocessing = fields["preprocessing"]
-        for name, format_ in (("letterbox", _BOXES_FORMAT), ("vocabulary", FORMAT), ("target_vocabulary", FORMAT)):
+        for name, format_ in (
+            ("letterbox", _BOXES_FORMAT),
+            ("vocabulary", _TEXT_FORMAT),
+            ("target_vocabulary", _TEXT_FORMAT),
+        ):
             if not preprocessing[name]:
                 del preprocessing[name]
             else:
@@ -525,6 +530,20 @@ def regression(target: Target, preprocessing: Preprocessing, provenance: Mapping
         labels=(),
         preprocessing=preprocessing,
         target=target,
+        provenance=provenance or {},
+    )
+
+
+def tensors(
+    inputs: Sequence[Tensor], outputs: Sequence[Tensor], provenance: Mapping[str, Any] | None = None
+) -> Signature:
+    """The signature of a network of which nothing else is known: nothing is prepared, and nothing decoded."""
+    return Signature(
+        task="tensors",
+        inputs=tuple(inputs),
+        outputs=tuple(outputs),
+        labels=(),
+        preprocessing=Preprocessing(0),
         provenance=provenance or {},
     )
 

@@ -1,21 +1,22 @@
 """``dlapp export``: a model -> a bundle under ``export/``."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from dlapp.exporting.parity import Parity
     from dlapp.training.model_folder import ModelFolder
 
 
 def command(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A folder, or its name below models/.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A folder, or its name below models/; or any .keras file.")
+    ],
     to: Annotated[
         str | None,
         typer.Option(
@@ -41,6 +42,17 @@ def command(
     storage_uri: Annotated[
         str | None, typer.Option(help="With --to kserve: where the cluster finds the folder of the bundle.")
     ] = None,
+    model_version: Annotated[
+        str | None, typer.Option(help="Of the model, for its metadata; as the recipe says.")
+    ] = None,
+    license: Annotated[str | None, typer.Option(help="Under which others may use it; as the recipe says.")] = None,
+    author: Annotated[str | None, typer.Option(help="Who made it; as the recipe says.")] = None,
+    samples: Annotated[
+        Path | None, typer.Option(metavar="FILE.npz", help="Of a .keras file: inputs to prove it with; else random.")
+    ] = None,
+    unsafe: Annotated[
+        bool, typer.Option("--unsafe", help="Of a .keras file: load it although a Lambda layer runs code of it.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what verify measured, as JSON.")] = False,
 ) -> None:
     """Writes SavedModel and ONNX files that take raw values, and proves that they agree with Keras."""
@@ -48,18 +60,33 @@ def command(
 
     import_tensorflow()
     from dlapp.cli.verify import print_parity
+    from dlapp.errors import DlappError
     from dlapp.files import below
     from dlapp.inference.bundle import ROOT
     from dlapp.training.model_folder import ModelFolder
 
-    folder = ModelFolder.find(model)
-    default = folder.path.resolve().name + ("-sliding" if sliding else "")
-    bundle = below(ROOT, default if name is None else name)
     thresholds = {"min_score": min_score, "max_overlap": max_overlap}
     chosen = {name: value for name, value in thresholds.items() if value is not None}
-    parity = export_folder(
-        folder, bundle, to, sliding=sliding, approximate=approximate, thresholds=chosen, storage_uri=storage_uri
-    )
+    about = {"version": model_version, "license": license, "author": author}
+    if model.endswith((".keras", ".h5")):
+        if sliding or approximate or chosen:
+            raise DlappError(
+                "--sliding, --approximate, --min-score and --max-overlap are for models that dlapp trained."
+            )
+        bundle = below(ROOT, Path(model).stem if name is None else name)
+        parity = export_file(
+            Path(model), bundle, to, about=about, samples=samples, unsafe=unsafe, storage_uri=storage_uri
+        )
+    else:
+        if samples is not None or unsafe:
+            raise DlappError("--samples and --unsafe are for .keras files; a model that dlapp trained has samples.")
+        folder = ModelFolder.find(model)
+        default = folder.path.resolve().name + ("-sliding" if sliding else "")
+        bundle = below(ROOT, default if name is None else name)
+        parity = export_folder(
+            folder, bundle, to,
+            sliding=sliding, approximate=approximate, thresholds=chosen, about=about, storage_uri=storage_uri,
+        )  # fmt: skip
     if as_json:
         print_json({"bundle": str(bundle), **parity.to_dict()})
         return
@@ -68,7 +95,7 @@ def command(
     print(f"Next: {following_command(bundle)}")
 
 
-def following_command(bundle: "Path") -> str:
+def following_command(bundle: Path) -> str:
     """What a person tries next with this bundle."""
     from dlapp.inference.bundle import SIGNATURE
     from dlapp.signature import Signature
@@ -79,18 +106,21 @@ def following_command(bundle: "Path") -> str:
         return f"dlapp generate {name}"
     if preprocessing.vocabulary is not None:
         return f'dlapp predict {name} "some text"'
+    if signature.task == "tensors":
+        return f"dlapp verify {name} --all"
     slide = "" if signature.windows is None else " --slide"
     return f"dlapp predict {name} {'TABLE.csv' if preprocessing.size is None else 'PICTURE...'}{slide}"
 
 
 def export_folder(
     folder: "ModelFolder",
-    bundle: "Path",
+    bundle: Path,
     to: str | None = None,
     *,
     sliding: bool = False,
     approximate: bool = False,
     thresholds: Mapping[str, float] = MappingProxyType({}),
+    about: Mapping[str, str | None] = MappingProxyType({}),
     storage_uri: str | None = None,
 ) -> "Parity":
     """Exports the model of a run, in the formats and layouts of ``to`` or else the formats of its recipe.
@@ -103,14 +133,11 @@ def export_folder(
 
     from dlapp import exporting
     from dlapp.errors import DlappError
-    from dlapp.exporting import servers
 
     if approximate and not sliding:
         raise DlappError("--approximate is for networks that slide: give --sliding with it, or leave it out.")
-    names = [part.strip() for part in to.split(",")] if to else folder.read_recipe().export.formats
-    formats, layouts = servers.chosen(names)
-    if storage_uri is not None and "kserve" not in layouts:
-        raise DlappError("--storage-uri is for --to kserve: give it too, or leave --storage-uri out.")
+    recipe = folder.read_recipe().export
+    formats, layouts = _choose(to, recipe.formats, storage_uri)
     signature = folder.read_signature()
     detection = signature.detection
     if detection is not None:
@@ -131,9 +158,84 @@ def export_folder(
             formats=formats,
             layouts=layouts,
             storage_uri=storage_uri,
-            provenance=signature.provenance,
+            provenance={**signature.provenance, **_describe(about, recipe.model_dump())},
         )
     except ValueError as error:
         if not sliding:
             raise
         raise DlappError(f"{folder.path} cannot slide: {error}") from error
+
+
+def export_file(
+    path: Path,
+    bundle: Path,
+    to: str | None = None,
+    *,
+    about: Mapping[str, str | None] = MappingProxyType({}),
+    samples: Path | None = None,
+    unsafe: bool = False,
+    storage_uri: str | None = None,
+) -> "Parity":
+    """Exports a model that dlapp did not train, in both formats where ``to`` is None.
+
+    Raises:
+        ModelError: the file cannot be read, or a layer of it has no exported form.
+        SourceError: the samples cannot be read.
+    """
+    import numpy as np
+
+    from dlapp import exporting
+    from dlapp.architectures.loading import load_model
+    from dlapp.errors import ModelError, SourceError
+
+    if path.suffix == ".h5":
+        raise ModelError(f"{path} is in Keras's old format: load it in Python and save it as {path.stem}.keras.")
+    formats, layouts = _choose(to, ("savedmodel", "onnx"), storage_uri)
+    model = load_model(path, unsafe=unsafe)
+    given = None
+    if samples is not None:
+        try:
+            with np.load(samples, allow_pickle=False) as archive:
+                given = dict(archive)
+        except (OSError, ValueError, TypeError) as error:
+            raise SourceError(f"{samples} cannot be read as a NumPy archive (.npz): {error}.") from error
+    try:
+        return exporting.export(
+            model,
+            bundle,
+            samples=given,
+            formats=formats,
+            layouts=layouts,
+            storage_uri=storage_uri,
+            provenance={"name": bundle.name, "file": path.name, **_describe(about, {})},
+        )
+    except ValueError as error:
+        raise ModelError(f"{path} cannot be exported: {error}") from error
+
+
+def _choose(to: str | None, default: Sequence[str], storage_uri: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Formats and layouts.
+
+    Raises:
+        DlappError: ``storage_uri`` is given without the layout ``kserve``; or a package for a layout is missing.
+    """
+    from dlapp.errors import DlappError
+    from dlapp.exporting import servers
+
+    formats, layouts = servers.chosen([part.strip() for part in to.split(",")] if to else default)
+    if storage_uri is not None and "kserve" not in layouts:
+        raise DlappError("--storage-uri is for --to kserve: give it too, or leave --storage-uri out.")
+    return formats, layouts
+
+
+def _describe(about: Mapping[str, str | None], recipe: Mapping[str, Any]) -> dict[str, str]:
+    """What is said of a model: version, license and author, and the commit of the working directory if it has one."""
+    import subprocess
+
+    told = {key: about.get(key) or recipe.get(key) for key in ("version", "license", "author")}
+    try:
+        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+        told["git_commit"] = found.stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        pass
+    return {key: value for key, value in told.items() if value}

@@ -1,9 +1,12 @@
-"""``dlapp show``: what a network is made of."""
+"""``dlapp show``: what a network is made of, or what a bundle says of itself."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from dlapp.signature import Signature
 
 _PAST_ALONE = (
     "It reads in one direction: what is given at a step depends on this step and the past only, never on what follows "
@@ -12,7 +15,13 @@ _PAST_ALONE = (
 
 
 def command(
-    architecture: Annotated[str, typer.Argument(help="A name from `dlapp list architectures`.")],
+    architecture: Annotated[
+        str,
+        typer.Argument(
+            metavar="ARCHITECTURE|BUNDLE",
+            help="A name from `dlapp list architectures`; or a bundle, or its name below export/.",
+        ),
+    ],
     input_shape: Annotated[
         str | None, typer.Option("--input", metavar="H,W,C", help="Shape of one input, e.g. 32,32,1.")
     ] = None,
@@ -24,9 +33,13 @@ def command(
     plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the network into this file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Shows layers, output shapes, parameters, multiply-adds and receptive fields."""
+    """Shows layers, output shapes, parameters, multiply-adds and receptive fields; or the metadata of a bundle."""
     from dlapp.cli import console
 
+    bundle = _find_bundle(architecture)
+    if bundle is not None:
+        _show_bundle(bundle, as_json=as_json)
+        return
     console.import_tensorflow()
     import dataclasses
     import inspect
@@ -142,3 +155,69 @@ def _print_reductions(saved: list) -> None:
             f"{1 - one.through / one.direct:.0%}",
         )
     rich.print(table)
+
+
+def _find_bundle(name: str) -> Path | None:
+    """The folder of a bundle, if it is none of the architectures."""
+    from dlapp.architectures import ARCHITECTURES
+    from dlapp.inference.bundle import ROOT, SIGNATURE
+
+    if name in ARCHITECTURES:
+        return None
+    return next((folder for folder in (Path(name), ROOT / name) if (folder / SIGNATURE).is_file()), None)
+
+
+def _show_bundle(folder: Path, *, as_json: bool) -> None:
+    """What a bundle says of itself, and whether its files are those that it speaks of."""
+    import shlex
+
+    from dlapp.cli import console
+    from dlapp.files import sha256
+    from dlapp.inference.bundle import SIGNATURE, check_files
+    from dlapp.signature import Signature
+
+    signature = Signature.read(folder / SIGNATURE)
+    check_files(folder, signature)
+    sizes = {name: (folder / name).stat().st_size for name in signature.files}
+    about = {"bundle": str(folder), "hash": sha256(folder / SIGNATURE), "size": sum(sizes.values())}
+    if as_json:
+        console.print_json({**about, **signature.to_dict()})
+        return
+    for name, value in _facts(signature, about):
+        print(f"{name:14} {value}")
+    print(f"\nNext: dlapp verify {shlex.quote(folder.name)} --all")
+
+
+def _facts(signature: "Signature", about: dict[str, Any]) -> list[tuple[str, str]]:
+    """Lines of a name and a value, of what is known."""
+    facts = signature.provenance
+    preprocessing = signature.preprocessing
+    lines = [("bundle", about["bundle"]), ("hash", about["hash"]), ("size", f"{about['size']:,} bytes")]
+    lines += [
+        (key.replace("_", " "), str(facts[key]))
+        for key in ("name", "architecture", "version", "license", "author", "data", "data_hash", "seed", "git_commit")
+        if facts.get(key) is not None
+    ]
+    lines.append(("task", signature.task))
+    for kind, tensors in (("input", signature.inputs), ("output", signature.outputs)):
+        lines += [(kind, f"{one.name} {one.dtype} ({', '.join(map(str, one.shape))})") for one in tensors]
+    if signature.labels:
+        shown = ", ".join(signature.labels[:10]) + (", ..." if len(signature.labels) > 10 else "")
+        lines.append(("labels", f"{len(signature.labels)}: {shown}"))
+    if preprocessing.size is not None:
+        how = "letterboxed" if preprocessing.letterbox else "averaged" if preprocessing.antialias else "bilinear"
+        lines.append(
+            ("preprocessing", f"{' x '.join(map(str, preprocessing.size))} {how}, scale {preprocessing.scale}")
+        )
+    elif preprocessing.vocabulary is not None:
+        lines.append(("preprocessing", f"{len(preprocessing.vocabulary):,} {preprocessing.vocabulary.unit}s"))
+    elif signature.task != "tensors":
+        lines.append(("preprocessing", f"scale {preprocessing.scale}"))
+    if facts.get("test"):
+        lines.append(("test", ", ".join(f"{name} {value:.4g}" for name, value in facts["test"].items())))
+    if "parity" in facts:
+        runtimes = ", ".join(f"{name} {version}" for name, version in facts["parity"]["runtimes"].items())
+        lines.append(("parity", f"within {facts['parity']['tolerance']:.0e} in {runtimes}"))
+    made = {**facts.get("versions", {}), **facts.get("exported_with", {})}
+    lines.append(("made with", ", ".join(f"{name} {version}" for name, version in made.items())))
+    return lines

@@ -1,16 +1,20 @@
 """``dlapp verify``: does a bundle compute the same in every runtime?"""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from dlapp.exporting.parity import Parity
     from dlapp.signature import Signature
 
 
 def command(
-    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="A folder, or its name below export/.")],
+    bundle: Annotated[
+        str, typer.Argument(metavar="BUNDLE", help="A folder, or its name below export/; or an ONNX file.")
+    ],
     runtime: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="keras, savedmodel, onnxruntime, openvino, ...; may be given several times."),
@@ -19,11 +23,17 @@ def command(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with status 1 where a runtime is not installed.")
     ] = False,
+    against: Annotated[
+        Path | None, typer.Option(metavar="FILE.keras", help="Of an ONNX file: the model that it should compute.")
+    ] = None,
+    unsafe: Annotated[
+        bool, typer.Option("--unsafe", help="With --against: load a model although a Lambda layer runs code of it.")
+    ] = False,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds after which a runtime is ended.")] = 600.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Replays samples.npz in every runtime and compares with what Keras gave; exit status 1 if one differs."""
-    from dlapp.cli.console import find_bundle, print_json
+    from dlapp.cli.console import find_bundle
     from dlapp.cli.export import following_command
     from dlapp.errors import DlappError
     from dlapp.exporting.parity import OWN, PARITY, runnable, verify
@@ -32,20 +42,60 @@ def command(
 
     if everything and runtime:
         raise DlappError("--all runs every runtime, --runtime some: give one of them.")
+    if bundle.endswith(".onnx") or against is not None:
+        if against is None or not bundle.endswith(".onnx"):
+            raise DlappError(
+                "--against compares an ONNX file with a .keras file: dlapp verify FILE.onnx --against FILE.keras"
+            )
+        parity = _verify_file(Path(bundle), against, runtime, everything=everything, unsafe=unsafe, timeout_s=timeout)
+        _tell(parity, Path(bundle), strict=strict, as_json=as_json)
+        return
     folder = find_bundle(bundle)
     signature = Signature.read(folder / SIGNATURE)
     model = find_model(signature)
     there = runnable(folder, signature, model)
     chosen = there if everything else runtime or [name for name in OWN if name in there]
     parity = verify(folder, chosen, model=model, isolated=True, timeout_s=timeout)
+    ending = [f"Wrote {folder / PARITY}", f"Next: {following_command(folder)}"]
+    _tell(parity, folder, ending, strict=strict, as_json=as_json)
+
+
+def _tell(parity: "Parity", what: Path, ending: Sequence[str] = (), *, strict: bool, as_json: bool) -> None:
+    """Prints the verdict; exit status 1 where it does not hold."""
+    from dlapp.cli.console import print_json
+
     if as_json:
-        print_json({"bundle": str(folder), **parity.to_dict()})
+        print_json({"bundle": str(what), **parity.to_dict()})
     else:
         print_parity(parity.to_dict())
-        print(f"Wrote {folder / PARITY}")
-        print(f"Next: {following_command(folder)}")
+        for line in ending:
+            print(line)
     if not parity.holds or (strict and parity.absent):
         raise typer.Exit(1)
+
+
+def _verify_file(
+    path: Path, against: Path, runtimes: Sequence[str] | None, *, everything: bool, unsafe: bool, timeout_s: float
+) -> "Parity":
+    """An ONNX file in the runtimes that read it, on random inputs."""
+    import tempfile
+
+    from dlapp.cli.console import import_tensorflow
+
+    import_tensorflow()
+    from dlapp.architectures.loading import load_model
+    from dlapp.exporting.against import write_bundle
+    from dlapp.exporting.parity import verify
+    from dlapp.exporting.runtimes import RUNTIMES
+    from dlapp.inference.bundle import ONNX
+
+    chosen = (
+        [name for name, kind in RUNTIMES.items() if kind.reads == ONNX] if everything else runtimes or ["onnxruntime"]
+    )
+    model = load_model(against, unsafe=unsafe)
+    with tempfile.TemporaryDirectory() as scratch:
+        write_bundle(path, model, Path(scratch))
+        return verify(scratch, chosen, isolated=True, foreign=True, timeout_s=timeout_s)
 
 
 def find_model(signature: "Signature") -> Path | None:
@@ -63,24 +113,31 @@ def find_model(signature: "Signature") -> Path | None:
 def print_parity(parity: dict[str, Any]) -> None:
     """The verdict as a table, and what is to be said of each runtime that does not agree."""
     import rich
+    from rich.box import SIMPLE
     from rich.table import Table
 
     shapes = ", ".join(" x ".join(map(str, shape)) for shape in parity["input_shapes"])
     table = Table(
-        title=f"parity with {parity['reference']}", caption=f"samples of {shapes}; at most {parity['tolerance']:.0e}"
+        title=f"parity with {parity['reference']}",
+        caption=f"samples of {shapes}; at most {parity['tolerance']:.0e}",
+        box=SIMPLE,  # 80 columns have no room for lines
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
     )
-    for column in ("runtime", "difference", "relative", "same answers", "load", "latency", "verdict"):
-        table.add_column(column, justify="left" if column in ("runtime", "verdict") else "right")
+    for column in ("runtime", "version", "differs", "relative", "same", "load, s", "latency, ms", "verdict"):
+        left = column in ("runtime", "version", "verdict")
+        table.add_column(column, justify="left" if left else "right", no_wrap=True)
     for row in parity["results"]:
         ran = row["agreement"] is not None
         run, cases = row["cases"]
         table.add_row(
-            f"{row['runtime']} {row['version']}".strip(),
+            row["runtime"],
+            row["version"],
             f"{row['largest_difference']:.1e}" if ran else "",
             f"{row['largest_relative_difference']:.1e}" if ran else "",
             f"{row['agreement']:.0%}" + ("" if run == cases else f" of {run}/{cases}") if ran else "",
-            f"{row['load_s']:.2f} s" if ran else "",
-            f"{row['latency_s'] * 1000:.2f} ms" if ran else "",
+            f"{row['load_s']:.2f}" if ran else "",
+            f"{row['latency_s'] * 1000:.2f}" if ran else "",
             row["verdict"],
         )
     rich.print(table)

@@ -68,16 +68,32 @@ def serving_function(
         variables: of the model, whose values the function takes as further inputs.
         thresholds: of a detector: take ``min_score`` and ``max_overlap`` as the last inputs.
     """
-    final = signature.detection is not None or signature.task == "sequence_to_sequence"
+    final = signature.detection is not None or signature.task in ("sequence_to_sequence", "tensors")
     network = model if final else with_final_output(model, signature.target)
+    count = len(signature.inputs)
 
-    def serve(inputs: tf.Tensor, *more: tf.Tensor) -> dict[str, tf.Tensor]:
-        values = more[: len(variables)]
+    def serve(*given: tf.Tensor) -> dict[str, tf.Tensor]:
+        values, limits = given[count : count + len(variables)], given[count + len(variables) :]
         with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))), _for_any_machine(network):
-            outputs = network(prepare(inputs, signature), training=False)
-        return finish(outputs, inputs, signature, *more[len(variables) :])
+            if signature.task == "tensors":
+                return name_outputs(network(as_structure(network, given[:count]), training=False), signature)
+            outputs = network(prepare(given[0], signature), training=False)
+        return finish(outputs, given[0], signature, *limits)
 
     return tf.function(serve, input_signature=function_inputs(signature, variables, thresholds=thresholds))
+
+
+def as_structure(network: keras.Model, given: Sequence[Any]) -> Any:
+    """Inputs in the order of the signature, as a network takes them: alone, in a list or a dict."""
+    structure = getattr(network, "_inputs_struct", None)
+    if structure is None:  # of a class of its own
+        return given[0] if len(given) == 1 else list(given)
+    return keras.tree.pack_sequence_as(structure, list(given))
+
+
+def name_outputs(outputs: Any, signature: Signature) -> dict[str, Any]:
+    """What a network gives, alone, in a list or a dict, under the signature's names."""
+    return {wanted.name: one for wanted, one in zip(signature.outputs, keras.tree.flatten(outputs), strict=True)}
 
 
 @contextlib.contextmanager
@@ -139,8 +155,7 @@ def finish(
         inside = tf.cast(tf.cast(prepare(inputs, signature), tf.bool), tf.float32)
         outputs = outputs * tf.expand_dims(inside, -1)
     if signature.detection is None:
-        given = tf.nest.flatten(outputs)
-        return {wanted.name: values for wanted, values in zip(signature.outputs, given, strict=True)}
+        return name_outputs(outputs, signature)
     return detect(
         outputs,
         tf.shape(inputs)[tf.newaxis, 1:3],
@@ -207,7 +222,7 @@ def with_onnx_operators(model: keras.Model, *, tokens: bool = False, loops: bool
         if type(layer) not in known:
             return layer
         other = known[type(layer)].from_config(layer.get_config())
-        other.build(layer.input.shape)
+        other.build_from_config(layer.get_build_config())
         other.set_weights(layer.get_weights())
         return other
 

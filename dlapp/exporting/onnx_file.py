@@ -14,15 +14,27 @@ import onnx
 import tf2onnx
 
 import dlapp
-from dlapp.errors import BundleError
+from dlapp.errors import BundleError, ModelError
 from dlapp.exporting import recurrent
+from dlapp.exporting.any_model import layer_of
 from dlapp.exporting.graph import function_inputs, step_inputs
+from dlapp.inference.bundle import DATA
 from dlapp.signature import THRESHOLDS, Detection, Signature, Tensor
 
 OPSET = 18  # the newest that tf2onnx writes
+_LARGEST = 2**31 - 2**20  # bytes of one file; protobuf reads 2 GiB
+_SMALL = 1024  # bytes of constants that stay in the file
+_REMEDY = "Export it with --to savedmodel alone."
 
 
-def write(serve: Any, signature: Signature, path: Path, variables: Sequence[keras.Variable] = ()) -> None:
+def write(
+    serve: Any,
+    signature: Signature,
+    path: Path,
+    variables: Sequence[keras.Variable] = (),
+    *,
+    layers: Sequence[str] = (),
+) -> None:
     """Writes the ONNX file, with names, dimensions and metadata of the signature.
 
     The thresholds of a detector are inputs with defaults: who gives none gets those of the signature.
@@ -32,16 +44,21 @@ def write(serve: Any, signature: Signature, path: Path, variables: Sequence[kera
         signature: of the function.
         path: of the file.
         variables: whose values ``serve`` takes. tf2onnx copies constants some forty times, and does not see these.
+        layers: names of layers, one of which is named where an operator has no ONNX form.
 
     Raises:
-        BundleError: an operator has no ONNX form, or the result is not valid ONNX.
+        ModelError: an operator has no ONNX form.
+        BundleError: the result is not valid ONNX.
     """
     specs = function_inputs(signature, variables, thresholds=signature.detection is not None)
     proto = _convert(serve, specs)
+    _check_operators(proto, layers)
+    _fill_in_captured(proto, serve)
     _fill_in(proto, variables, behind=len(signature.inputs))
     if signature.detection is not None:
         _give_defaults(proto, signature.detection)
     optional = THRESHOLDS if signature.detection is not None else ()
+    _check_loops(proto, layers)
     _finish(proto, signature, signature.inputs, signature.outputs, optional)
     proto.doc_string = f"{proto.graph.name} for {signature.task}: raw values in, final values out"
     _save(proto, path)
@@ -63,6 +80,7 @@ def write_step(go_on: Any, signature: Signature, path: Path, variables: Sequence
     assert step is not None
     proto = _convert(go_on, step_inputs(signature, variables))
     _fill_in(proto, variables, behind=len(step.inputs))
+    _check_loops(proto, ())
     _finish(proto, signature, step.inputs, step.outputs)
     proto.doc_string = f"one step of {proto.graph.name} for {signature.task}: token and states in, states out"
     _save(proto, path)
@@ -78,12 +96,33 @@ def _convert(function: Any, specs: Sequence[Any]) -> onnx.ModelProto:
                 custom_op_handlers={
                     "ResizeBilinear": (_resize_bilinear, []),
                     "ScaleAndTranslate": (_scale_and_translate, []),
+                    "Erfc": (_erfc, []),
                     recurrent.SIGN: (recurrent.write_operator, []),
                 },
             )
         except ValueError as error:
-            raise BundleError(f"the network has no ONNX form: {error}") from error
+            raise ModelError(f"the network has no ONNX form: {error} {_REMEDY}") from error
     return proto
+
+
+def _check_operators(proto: onnx.ModelProto, layers: Sequence[str]) -> None:
+    """Refuses what tf2onnx left as TensorFlow's operator: it only logs that, and writes a file."""
+    for node in proto.graph.node:
+        if not onnx.defs.has(node.op_type, OPSET, node.domain):
+            raise ModelError(
+                f"{layer_of(node.name, layers)} has no ONNX form: nothing stands for TensorFlow's {node.op_type} "
+                f"({node.name}). {_REMEDY}"
+            )
+
+
+def _check_loops(proto: onnx.ModelProto, layers: Sequence[str]) -> None:
+    for node in proto.graph.node:
+        if node.op_type in ("Loop", "Scan"):
+            raise BundleError(
+                f"{layer_of(node.name, layers)} would be a loop in the ONNX file, which some runtimes refuse: of the "
+                "recurrent layers SimpleRNN, GRU and LSTM are operators, all others need unroll=True. "
+                f"Or: {_REMEDY[0].lower()}{_REMEDY[1:]}"
+            )
 
 
 def _finish(
@@ -104,12 +143,6 @@ def _finish(
         for tensor, one in zip(tensors, told, strict=True):
             _name_dimensions(tensor, one)
     del proto.graph.value_info[:]  # tf2onnx's shapes, with invented names for the dimensions
-    loops = [node.name for node in proto.graph.node if node.op_type in ("Loop", "Scan")]
-    if loops:
-        raise BundleError(
-            f"{loops[0]} would be a loop in the ONNX file, which some runtimes refuse: of the recurrent layers "
-            "SimpleRNN, GRU and LSTM are operators, all others need unroll=True."
-        )
     recurrent.simplify(proto.graph)
     _give_axes(proto.graph)
     _rename(proto.graph)
@@ -120,7 +153,13 @@ def _finish(
     proto.graph.name = str(signature.provenance.get("architecture", "dlapp"))
     proto.producer_name = "dlapp"
     proto.producer_version = dlapp.__version__
-    onnx.helper.set_model_props(proto, signature.metadata())
+    onnx.helper.set_model_props(proto, {**_about(signature), **signature.metadata()})
+
+
+def _about(signature: Signature) -> dict[str, str]:
+    """What a viewer of ONNX files shows without reading JSON."""
+    facts = signature.provenance
+    return {key: str(facts[key]) for key in ("name", "version", "license", "author") if facts.get(key)}
 
 
 def _rename(graph: onnx.GraphProto) -> None:
@@ -179,11 +218,26 @@ def _give_axes(graph: onnx.GraphProto) -> None:
 
 
 def _save(proto: onnx.ModelProto, path: Path) -> None:
+    """Writes one file, or of a network of more than 2 GiB a second one beside it with the constants."""
+    large = sum(constant.ByteSize() for constant in proto.graph.initializer) > _LARGEST
+    if large:
+        onnx.save(proto, path, save_as_external_data=True, location=path.name + DATA, size_threshold=_SMALL)
+    else:
+        onnx.save(proto, path)
     try:
-        onnx.checker.check_model(proto, full_check=True)
+        onnx.checker.check_model(path if large else proto, full_check=True)
     except onnx.checker.ValidationError as error:
         raise BundleError(f"tf2onnx wrote an invalid graph: {error}") from error
-    onnx.save(proto, path)
+
+
+def _fill_in_captured(proto: onnx.ModelProto, function: Any) -> None:
+    """Turns tensors that a function took from around it into constants: tf2onnx makes them inputs."""
+    taken = {inside.name: outside for outside, inside in function.get_concrete_function().graph.captures}
+    for given in list(proto.graph.input):
+        if given.name in taken:
+            values = np.asarray(taken[given.name].numpy())
+            proto.graph.initializer.append(onnx.numpy_helper.from_array(values, given.name))
+            proto.graph.input.remove(given)
 
 
 def _fill_in(proto: onnx.ModelProto, variables: Sequence[keras.Variable], *, behind: int) -> None:
@@ -221,6 +275,18 @@ def _scale_and_translate(context: Any, node: Any, name: str, _: Any) -> None:
     if node.get_attr_str("kernel_type") != "triangle":
         raise ValueError(f"{node.name} resizes by {node.get_attr_str('kernel_type')}; only bilinear has an ONNX form")
     _replace(context, node, _average)
+
+
+def _erfc(context: Any, node: Any, name: str, _: Any) -> None:
+    # of gelu; tf2onnx knows Erf alone
+    dtype, shape = context.get_dtype(node.output[0]), context.get_shape(node.output[0])
+    values = node.input[0]
+    context.remove_node(node.name)
+    nodes = _Nodes(context)
+    one = nodes.constant(1, onnx.helper.tensor_dtype_to_np_dtype(dtype))
+    context.make_node(
+        "Sub", [one, nodes("Erf", values)], name=node.name, outputs=node.output, dtypes=[dtype], shapes=[shape]
+    )
 
 
 def _replace(context: Any, node: Any, resize: "Callable[[_Nodes, str, str, str], str]") -> None:
@@ -299,7 +365,7 @@ def _without_logging() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in ("tf2onnx", "tensorflow")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
-        logger.setLevel(logging.ERROR)
+        logger.setLevel(logging.CRITICAL)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield

@@ -126,6 +126,7 @@ def verify(
     model: Path | None = None,
     isolated: bool = False,
     onnx: str = ONNX,
+    foreign: bool = False,
     timeout_s: float = _TIMEOUT_S,
 ) -> Parity:
     """Replays the samples of a bundle in every runtime and writes ``parity.json``.
@@ -138,6 +139,7 @@ def verify(
         model: the ``.keras`` file that was exported, for the runtime ``keras``; a bundle does not hold it.
         isolated: run each of them in a process of its own; those that dlapp does not need always are.
         onnx: the ONNX file to run.
+        foreign: whether that was written by somebody else, and knows nothing of the signature.
         timeout_s: seconds after which a process is ended.
 
     Raises:
@@ -148,7 +150,7 @@ def verify(
     signature = Signature.read(folder / SIGNATURE)
     check_files(folder, signature)
     loaded = loaded or {}
-    place = Place(folder, signature, onnx, model)
+    place = Place(folder, signature, onnx, model, foreign=foreign)
     there = [name for name in RUNTIMES if name in loaded or _has_file(place, name)]
     chosen = [name for name in OWN if name in there] if runtimes is None else list(dict.fromkeys(runtimes))
     if not chosen:
@@ -197,8 +199,9 @@ def _has_file(place: Place, name: str) -> bool:
 
 
 def _here(name: str, place: Place, cases: Sequence[Case], steps: StepCase | None) -> Replay:
+    version = version_of(name)
     started = time.perf_counter()
-    runtime, version = load(name, place)
+    runtime = load(name, place)
     return replay(runtime, version, time.perf_counter() - started, cases, steps, budget_s=_BUDGET_S)
 
 
@@ -211,6 +214,7 @@ def _in_a_process(name: str, place: Place, timeout_s: float) -> Replay | Runtime
             "onnx": place.onnx,
             "model": None if place.model is None else str(place.model.resolve()),
             "threads": place.threads,
+            "foreign": place.foreign,
             "budget_s": min(_BUDGET_S, timeout_s / 2),
         }
         folder = Path(scratch)

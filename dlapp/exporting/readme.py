@@ -23,8 +23,8 @@ _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 def render(signature: Signature, name: str, formats: Sequence[str], layouts: Sequence[str] = ()) -> str:
     """The text of ``README.md``, for the formats and layouts that the bundle has."""
-    texts = signature.preprocessing.vocabulary is not None
-    words = {"read": "", "imports": ""} if texts else {"read": _read(signature), "imports": _imports(signature)}
+    coded = signature.preprocessing.vocabulary is not None or signature.task == "tensors"
+    words = {"read": "", "imports": ""} if coded else {"read": _read(signature), "imports": _imports(signature)}
     parts = [_head(signature, name), *_formats(signature, formats)]
     if "savedmodel" in formats and "tfserving" not in layouts:
         parts.append(_SERVING)
@@ -40,6 +40,8 @@ def _formats(signature: Signature, formats: Sequence[str]) -> list[str]:
             for runtime, heading in sections.items()
             if runtime in formats
         ]
+    if signature.task == "tensors":
+        return [_TENSORS[name].format(**_tensor_words(signature)) for name in ("onnx", "savedmodel") if name in formats]
     (given,) = signature.inputs
     words = {"read": _read(signature), "imports": _imports(signature), "input": given.name}
     parts = []
@@ -56,6 +58,12 @@ def _formats(signature: Signature, formats: Sequence[str]) -> list[str]:
         call = f'model.signatures["serving_default"]({given.name}=tf.constant({given.name}))'
         parts.append(_SAVED_MODEL.format(**words, run=_call(signature, call), **_answer(signature, labels)))
     return parts
+
+
+def _tensor_words(signature: Signature) -> dict[str, str]:
+    """Code that reads the inputs of a network of which nothing else is known."""
+    given = ", ".join(f'"{tensor.name}": samples["{tensor.name}"]' for tensor in signature.inputs)
+    return {"given": "{" + given + "}", "names": json.dumps([tensor.name for tensor in signature.outputs])}
 
 
 def _outputs(signature: Signature) -> tuple[str, str]:
@@ -92,7 +100,11 @@ def _head(signature: Signature, name: str) -> str:
         architecture=signature.provenance.get("architecture", "A network"),
         data=f" trained on `{signature.provenance['data']}`" if "data" in signature.provenance else "",
         rows=rows,
-        inside=_RAW if signature.preprocessing.vocabulary is None else _NUMBERS,
+        inside=_OWN
+        if signature.task == "tensors"
+        else _RAW
+        if signature.preprocessing.vocabulary is None
+        else _NUMBERS,
         answer=f"Classes: {labels}."
         if labels
         else f"`value` is the {signature.target.name}, in its own unit."
@@ -146,6 +158,7 @@ def _read(signature: Signature) -> str:
 _RAW = """\
 Raw values go in and final ones come out: resizing and scaling are inside the
 graph."""
+_OWN = "It takes and gives what it did in Keras: nothing is prepared, and nothing decoded."
 _NUMBERS = "Numbers of tokens go in and final values come out."
 
 _HEAD = """\
@@ -218,6 +231,34 @@ import tensorflow as tf
 ```
 """
 )
+
+_TENSORS = {
+    "onnx": _ONNX_HEADING
+    + """\
+```python
+import numpy as np
+import onnxruntime
+
+samples = np.load("samples.npz")  # or inputs of your own, as the table above says
+session = onnxruntime.InferenceSession("model.onnx")
+for name, values in zip({names}, session.run({names}, {given})):
+    print(name, values.shape, values[0])
+```
+""",
+    "savedmodel": _SAVED_MODEL_HEADING
+    + """\
+```python
+import numpy as np
+import tensorflow as tf
+
+samples = np.load("samples.npz")  # or inputs of your own, as the table above says
+model = tf.saved_model.load("saved_model/1")
+given = {{name: tf.constant(values) for name, values in {given}.items()}}
+for name, values in model.signatures["serving_default"](**given).items():
+    print(name, values.shape, values[0].numpy())
+```
+""",
+}
 
 _SERVING = """\
 ## TensorFlow Serving

@@ -73,7 +73,8 @@ def check_masks(model: keras.Model, *, right_padded: bool) -> None:
         if by_zeros or isinstance(layer, layers.Masking):
             raise BundleError(
                 f"{layer.name} ({type(layer).__name__}) masks steps that may stand anywhere; ONNX leaves out steps at "
-                "the end of a sequence alone, which is sure for tokens with a vocabulary."
+                "the end of a sequence alone, which is sure for tokens with a vocabulary. Export it with "
+                "--to savedmodel alone."
             )
 
 

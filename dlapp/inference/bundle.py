@@ -10,7 +10,7 @@ import numpy as np
 
 from dlapp.errors import BundleError
 from dlapp.files import find_folder, sha256
-from dlapp.signature import Signature
+from dlapp.signature import Signature, Tensor
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -19,6 +19,7 @@ ROOT = Path("export")
 SIGNATURE = "signature.json"
 ONNX = "model.onnx"
 STEP = "step.onnx"  # of what goes on by one token
+DATA = ".data"  # at the end of the name of the file that holds the constants of an ONNX file of more than 2 GiB
 SAVED_MODEL = "saved_model/1"  # TensorFlow Serving reads the version from the folder's name
 
 
@@ -50,7 +51,7 @@ class Bundle:
         """One of the files, once it is known to be the one that the signature speaks of."""
         import onnxruntime
 
-        check_files(self.folder, self.signature, only=[name])
+        check_files(self.folder, self.signature, only=[name, name + DATA])
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -66,7 +67,25 @@ class Bundle:
                 f"{self.folder / SIGNATURE} and the metadata of {name} disagree on {', '.join(differs)}. "
                 "Export the model again."
             )
+        self._check_graph(session, name)
         return session
+
+    def _check_graph(self, session: "onnxruntime.InferenceSession", name: str) -> None:
+        """Compares the inputs and outputs of a graph with the signature."""
+        told = self.signature.step if name.startswith("step.") else self.signature
+        assert told is not None
+        for kind, given, wanted in (
+            ("inputs", session.get_inputs(), told.inputs),
+            ("outputs", session.get_outputs(), told.outputs),
+        ):
+            found = tuple(
+                Tensor(one.name, _DTYPES.get(str(one.type), str(one.type)), tuple(one.shape)) for one in given
+            )
+            if found != wanted:
+                raise BundleError(
+                    f"{self.folder / SIGNATURE} and {name} disagree on {kind}: {_tell(wanted)}, and {_tell(found)}. "
+                    "Export the model again."
+                )
 
     @classmethod
     def find(cls, name: str, *, threads: int | None = None) -> Self:
@@ -168,6 +187,15 @@ class Bundle:
     def _check_task(self, task: str) -> None:
         if self.signature.task != task or self.signature.step is None:
             raise BundleError(f"{self.folder} does {self.signature.task}; only a bundle that does {task} has this.")
+
+
+_DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(float16)": "float16"} | {
+    f"tensor({name})": name for name in ("uint8", "int8", "int32", "int64", "bool")
+}
+
+
+def _tell(tensors: Sequence[Tensor]) -> str:
+    return ", ".join(f"{tensor.name} {tensor.dtype} ({', '.join(map(str, tensor.shape))})" for tensor in tensors)
 
 
 def check_files(folder: Path, signature: Signature, *, only: Collection[str] | None = None) -> None:

@@ -52,6 +52,7 @@ class Place:
         onnx: the name of the ONNX file, which may be a smaller variant.
         model: the ``.keras`` file that was exported; None where it is gone.
         threads: that compute one operator; 0 is the runtime's own choice.
+        foreign: whether the ONNX file was written by somebody else, and knows nothing of the signature.
     """
 
     folder: Path
@@ -59,6 +60,7 @@ class Place:
     onnx: str = ONNX
     model: Path | None = None
     threads: int = 0
+    foreign: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,15 +105,14 @@ class NotSupported(DlappError):
     """A runtime has no way to run this bundle."""
 
 
-def load(name: str, place: Place) -> tuple[Runtime, str]:
-    """A runtime in this process, and its version.
+def load(name: str, place: Place) -> Runtime:
+    """A runtime in this process.
 
     Raises:
         NotInstalled: it is not on this machine.
         NotSupported: it says itself that it cannot run the bundle; its libraries raise errors of their own.
     """
-    module = _import(name)
-    return module.load(place), module.version()
+    return _import(name).load(place)
 
 
 def version_of(name: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from dlapp.exporting import recording
 from dlapp.exporting.replaying import replay
-from dlapp.exporting.runtimes import NotInstalled, Place, load
+from dlapp.exporting.runtimes import NotInstalled, Place, load, version_of
 from dlapp.signature import Signature
 
 
@@ -24,11 +24,12 @@ def _answer(request: dict[str, Any], folder: Path) -> dict[str, Any]:
     bundle = Path(request["folder"])
     signature = Signature.read(bundle / "signature.json")
     model = None if request["model"] is None else Path(request["model"])
-    place = Place(bundle, signature, request["onnx"], model, request["threads"])
+    place = Place(bundle, signature, request["onnx"], model, request["threads"], request["foreign"])
     cases, steps = recording.read(bundle, signature), recording.read_steps(bundle, signature)
     try:
+        version = version_of(request["runtime"])  # its libraries are imported before the clock starts
         started = time.perf_counter()
-        runtime, version = load(request["runtime"], place)
+        runtime = load(request["runtime"], place)
         load_s = time.perf_counter() - started
         found = replay(runtime, version, load_s, cases, steps, budget_s=request["budget_s"])
     except NotInstalled as error:

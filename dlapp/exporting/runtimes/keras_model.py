@@ -9,7 +9,7 @@ import tensorflow as tf
 from dlapp.architectures.loading import load_model
 from dlapp.architectures.sliding import fully_convolutional
 from dlapp.architectures.stepping import step_model
-from dlapp.exporting.graph import finish, network_of, prepare, prepare_step
+from dlapp.exporting.graph import as_structure, finish, name_outputs, network_of, prepare, prepare_step
 from dlapp.exporting.runtimes import NotInstalled, Outputs, Place, Run, Runtime, Step
 from dlapp.signature import Signature
 
@@ -39,6 +39,13 @@ def version() -> str:
 
 def _run(model: keras.Model, signature: Signature) -> Run:
     """By ``predict``: an eager call would run another graph."""
+    if signature.task == "tensors":
+
+        def predict(inputs: Mapping[str, np.ndarray], *, min_score: float | None = None) -> Outputs:
+            given = as_structure(model, [inputs[tensor.name] for tensor in signature.inputs])
+            return name_outputs(model.predict(given, verbose=0), signature)
+
+        return predict
     network = network_of(model, signature)
 
     def run(inputs: Mapping[str, np.ndarray], *, min_score: float | None = None) -> Outputs:

@@ -1,7 +1,7 @@
 """Layouts for servers: what stands beside the files of a bundle so that a server's container takes it as it is."""
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -74,7 +74,7 @@ def write(
     bundle: Path,
     name: str,
     signature: Signature,
-    samples: np.ndarray,
+    samples: Mapping[str, np.ndarray],
     steps: StepCase | None,
     storage_uri: str | None,
 ) -> None:
@@ -85,7 +85,7 @@ def write(
         bundle: a folder with the files of its formats.
         name: of the bundle.
         signature: of the bundle.
-        samples: raw inputs.
+        samples: raw inputs, by name.
         steps: some steps, of a bundle that has them.
         storage_uri: where KServe finds the folder of the bundle.
 

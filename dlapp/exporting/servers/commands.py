@@ -6,7 +6,7 @@ from dlapp.exporting.servers import kserve, tensorflow_serving, triton
 from dlapp.exporting.servers.names import model_name, service_name
 from dlapp.signature import Signature
 
-_TYPES = {"uint8": "UINT8", "int32": "INT32", "float32": "FP32"}
+_TYPES = {"uint8": "UINT8", "int32": "INT32", "int64": "INT64", "float16": "FP16", "float32": "FP32"}
 _TOKENS = 'tokens = np.array([[2, 3, 4]], "int32")  # as above'
 
 
@@ -22,10 +22,12 @@ def describe(
         read: code that reads a raw input, of a bundle that takes no texts.
         imports: what that needs.
     """
-    (given,) = signature.inputs
+    given = signature.inputs[0]
     model, service = model_name(name), service_name(name)
     if signature.preprocessing.vocabulary is not None:
         read, imports = _TOKENS, ""
+    elif signature.task == "tensors":
+        read, imports = f'{given.name} = np.load("samples.npz")["{given.name}"]', ""
     words = {"model": model, "input": given.name, "read": read, "imports": imports, "type": _TYPES[given.dtype]}
     parts = []
     if "tfserving" in layouts:

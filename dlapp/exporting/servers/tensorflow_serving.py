@@ -3,7 +3,7 @@
 The format of the requests: https://www.tensorflow.org/tfx/serving/saved_model_warmup
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,9 @@ def encode(sample: np.ndarray) -> bytes:
     return tf.io.encode_png(sample).numpy()
 
 
-def write(bundle: Path, name: str, signature: Signature, samples: np.ndarray, steps: StepCase | None) -> None:
+def write(
+    bundle: Path, name: str, signature: Signature, samples: Mapping[str, np.ndarray], steps: StepCase | None
+) -> None:
     """Writes ``tfserving/models.config`` and the warm-up requests of ``saved_model/1/``."""
     from google.protobuf import text_format
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
@@ -118,21 +120,22 @@ def write(bundle: Path, name: str, signature: Signature, samples: np.ndarray, st
 
 
 def _requests(
-    signature: Signature, samples: np.ndarray, steps: StepCase | None
+    signature: Signature, samples: Mapping[str, np.ndarray], steps: StepCase | None
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Of each signature: its name and what it takes, one sample at a time."""
-    for number in range(min(len(samples), _MOST)):
-        sample = samples[number : number + 1]
-        yield "serving_default", {signature.inputs[0].name: sample}
+    count = min(len(values) for values in samples.values())
+    for number in range(min(count, _MOST)):
+        alone = {name: values[number : number + 1] for name, values in samples.items()}
+        yield "serving_default", alone
         if takes_encoded(signature):
-            yield ENCODED, {"encoded": [encode(sample[0])]}
+            yield ENCODED, {"encoded": [encode(alone[signature.inputs[0].name][0])]}
         if steps is not None and signature.step is not None:
             given = (steps.tokens[:, 0], *steps.states)
             rows = (values[number : number + 1] for values in given)
             yield "step", dict(zip((one.name for one in signature.step.inputs), rows, strict=True))
 
 
-def prove(bundle: Path, signature: Signature, samples: np.ndarray) -> None:
+def prove(bundle: Path, signature: Signature, samples: Mapping[str, np.ndarray]) -> None:
     """Compares what ``serving_encoded`` gives of the samples as PNG files with what ``serving_default`` gives.
 
     Raises:
@@ -140,11 +143,12 @@ def prove(bundle: Path, signature: Signature, samples: np.ndarray) -> None:
     """
     if not takes_encoded(signature):
         return
+    (pictures,) = samples.values()
     # the functions live only as long as the object that was loaded
     loaded = tf.saved_model.load(str(bundle / SAVED_MODEL))
-    found = loaded.signatures[ENCODED](encoded=tf.constant([encode(sample) for sample in samples]))
-    for number in range(len(samples)):
-        sample = tf.constant(samples[number : number + 1])
+    found = loaded.signatures[ENCODED](encoded=tf.constant([encode(picture) for picture in pictures]))
+    for number in range(len(pictures)):
+        sample = tf.constant(pictures[number : number + 1])
         for name, values in loaded.signatures["serving_default"](**{signature.inputs[0].name: sample}).items():
             # boxes are pixels of some hundreds; float32 sums in another order
             if not np.allclose(found[name][number], values[0], rtol=TOLERANCE, atol=TOLERANCE):
