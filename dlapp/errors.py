@@ -12,7 +12,8 @@
     │   └── TrainingDiverged      the loss became NaN or infinite
     ├── BundleError               a bundle that is incomplete, altered or not a bundle
     └── CheckFailed               a check did not hold: exit status 1
-        └── ParityError           two runtimes gave different answers
+        ├── ParityError           two runtimes gave different answers
+        └── MetricDropped         a smaller variant answers worse than it may
 
 A message says the rule, what was received and where, and the remedy, in one or two lines.
 """
@@ -91,3 +92,7 @@ class CheckFailed(DlappError):
 
 class ParityError(CheckFailed):
     """Two runtimes gave different answers for the same input."""
+
+
+class MetricDropped(CheckFailed):
+    """A smaller variant of a network answers worse than it may."""

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dlapp.exporting.parity import Parity
+    from dlapp.exporting.variants import Wanted
     from dlapp.training.model_folder import ModelFolder
 
 
@@ -34,29 +35,49 @@ def command(
         float | None,
         typer.Option(min=0.0, max=1.0, help="Of a detector: of two boxes that overlap more, the surer is told."),
     ] = None,
+    quantize: Annotated[
+        str | None, typer.Option(metavar="int8", help="Also a variant of 8 bits, calibrated on training examples.")
+    ] = None,
+    float16: Annotated[
+        bool,
+        typer.Option("--float16", help="Also a variant in float16: half the size, for GPUs; slower on processors."),
+    ] = False,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="How much worse on dev a variant may be, in the task's metric; 0.01."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what verify measured, as JSON.")] = False,
 ) -> None:
     """Writes SavedModel and ONNX files that take raw values, and proves that they agree with Keras."""
     from dlapp.cli.console import import_tensorflow, print_json
 
     import_tensorflow()
+    from dlapp.cli.variants import chosen_variants, read_measured, tell_variants, wanted_variants
     from dlapp.cli.verify import print_parity
     from dlapp.files import below
     from dlapp.inference.bundle import ROOT
     from dlapp.training.model_folder import ModelFolder
 
+    names = chosen_variants(quantize, float16=float16, sliding=sliding, max_drop=max_drop)
     folder = ModelFolder.find(model)
     default = folder.path.resolve().name + ("-sliding" if sliding else "")
     bundle = below(ROOT, default if name is None else name)
     thresholds = {"min_score": min_score, "max_overlap": max_overlap}
     chosen = {name: value for name, value in thresholds.items() if value is not None}
-    parity = export_folder(folder, bundle, to, sliding=sliding, approximate=approximate, thresholds=chosen)
+    variants = wanted_variants(folder, names, max_drop) if names else None
+    parity = export_folder(
+        folder, bundle, to, sliding=sliding, approximate=approximate, thresholds=chosen, variants=variants
+    )
     if as_json:
-        print_json({"bundle": str(bundle), **parity.to_dict()})
+        print_json(
+            {"bundle": str(bundle), **parity.to_dict(), **({"variants": read_measured(bundle)} if names else {})}
+        )
         return
     print_parity(parity.to_dict())
+    if names:
+        print(tell_variants(read_measured(bundle)))
     print(f"Wrote {bundle}")
-    print(f"Next: {following_command(bundle)}")
+    print(f"Next: {f'dlapp benchmark {shlex.quote(bundle.name)}' if names else following_command(bundle)}")
 
 
 def following_command(bundle: "Path") -> str:
@@ -82,6 +103,7 @@ def export_folder(
     sliding: bool = False,
     approximate: bool = False,
     thresholds: Mapping[str, float] = MappingProxyType({}),
+    variants: "Wanted | None" = None,
 ) -> "Parity":
     """Exports the model of a run, in the formats of ``to`` or else of its recipe.
 
@@ -114,6 +136,7 @@ def export_folder(
             preprocessing=signature.preprocessing,
             samples=folder.read_samples(),
             formats=formats,
+            variants=variants,
             provenance=signature.provenance,
         )
     except ValueError as error:

@@ -38,15 +38,11 @@ def _find_model(bundle: Path) -> "keras.Model | None":
     from dlapp.architectures import fully_convolutional
     from dlapp.inference.bundle import SIGNATURE
     from dlapp.signature import Signature
-    from dlapp.training.model_folder import ROOT, ModelFolder
+    from dlapp.training.model_folder import ModelFolder
 
     signature = Signature.read(bundle / SIGNATURE)
-    provenance = signature.provenance
-    folder = ModelFolder(ROOT / provenance["name"])
-    if not folder.metrics.is_file():
-        return None
-    trained = {key: value for key, value in provenance.items() if key != "exported_with"}
-    if folder.read_signature().provenance != trained:
+    folder = ModelFolder.of_bundle(signature)
+    if folder is None:
         return None
     model = folder.load_model()
     return model if signature.windows is None else fully_convolutional(model, approximate=True)

@@ -17,6 +17,7 @@ from dlapp.architectures.sliding import fully_convolutional, windows
 from dlapp.architectures.stepping import encoder, state_sizes, step_model
 from dlapp.errors import AlreadyExists, BundleError, ParityError, UnknownName
 from dlapp.exporting import onnx_file, parity, readme, saved_model
+from dlapp.exporting import variants as smaller
 from dlapp.exporting.graph import large_kernels, serving_function, step_function, with_onnx_operators
 from dlapp.files import replacing_folder, sha256, write_text
 from dlapp.inference.bundle import ONNX, SIGNATURE, STEP
@@ -40,6 +41,7 @@ def export(
     sliding: bool = False,
     approximate: bool = False,
     formats: Sequence[str] = ("savedmodel", "onnx"),
+    variants: smaller.Wanted | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> parity.Parity:
     """Writes a bundle and proves that it computes what the model does.
@@ -62,6 +64,7 @@ def export(
             resized.
         approximate: of a sliding classifier: take networks with padding too.
         formats: ``savedmodel``, ``onnx`` or both.
+        variants: smaller ONNX files beside the first; what they are worth goes into ``variants.json``.
         provenance: where the model comes from; goes into the metadata.
 
     Returns:
@@ -69,6 +72,7 @@ def export(
 
     Raises:
         ParityError: a runtime gives another answer.
+        MetricDropped: a variant is worse by more than it may be.
         BundleError: the network has no such form, or cannot go on by one token where it must.
         UnknownName: ``formats`` names something else, or nothing.
         AlreadyExists: ``folder`` is something else than a bundle.
@@ -100,6 +104,8 @@ def export(
     if not len(samples):
         raise ValueError("samples must hold at least one raw input: without any, nothing is proven.")
     signature.inputs[0].check(samples)
+    if variants is not None:
+        smaller.check(model, variants, formats)
     whole = encoder(model) if signature.task == "sequence_to_sequence" else model
     _check_tokens(whole, signature)
     one_step = None if signature.step is None else step_model(model)
@@ -121,12 +127,17 @@ def export(
                 network = with_onnx_operators(one_step, tokens=tokens, loops=False)
                 kernels = large_kernels(network)
                 onnx_file.write_step(step_function(network, signature, kernels), signature, scratch / STEP, kernels)
+        if variants is not None:
+            smaller.write(scratch, signature, variants)
         runtime = parity.keras_runtime(model, signature)
         cases = _cases(runtime.run, signature, samples)
         steps = None if runtime.step is None else _step_case(runtime.step, signature, cases[0])
         parity.write_samples(scratch / parity.SAMPLES, signature, cases, steps)
         write_text(scratch / "README.md", readme.render(signature, folder.name, formats))
         _write_hashes(scratch, signature)
+        if variants is not None:
+            smaller.judge(scratch, variants, cases[0].inputs, name=folder)
+            _write_hashes(scratch, signature)
         found = parity.verify(scratch, loaded=runtime)
         if not found.holds:
             worst = max(found.results, key=lambda result: result.largest_difference)
@@ -248,5 +259,5 @@ def _step_case(step: parity.Step, signature: Signature, case: parity.Case) -> pa
 
 def _write_hashes(folder: Path, signature: Signature) -> None:
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    hashed = dataclasses.replace(signature, files={name: sha256(folder / name) for name in names})
+    hashed = dataclasses.replace(signature, files={n: sha256(folder / n) for n in names if n != SIGNATURE})
     hashed.write(folder / SIGNATURE)

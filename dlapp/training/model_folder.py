@@ -41,6 +41,19 @@ class ModelFolder:
         """
         return cls(find_folder(name, kind="model", root=str(ROOT), holds="recipe.toml"))
 
+    @classmethod
+    def of_bundle(cls, signature: Signature) -> "ModelFolder | None":
+        """The model that a bundle was exported from, if it is still below ``models/`` as it was then.
+
+        Args:
+            signature: of the bundle.
+        """
+        folder = cls(ROOT / signature.provenance["name"])
+        if not folder.metrics.is_file():
+            return None
+        trained = {key: value for key, value in signature.provenance.items() if key != "exported_with"}
+        return folder if folder.read_signature().provenance == trained else None
+
     @property
     def recipe(self) -> Path:
         return self.path / "recipe.toml"
