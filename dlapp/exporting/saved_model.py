@@ -2,10 +2,13 @@
 
 import contextlib
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+import tensorflow as tf
 
 from dlapp.signature import Signature
 
@@ -34,3 +37,24 @@ def write(serve: Any, signature: Signature, bundle: Path, adjustable: Any = None
         archive.write_out(folder, verbose=False)
     (folder / "assets").mkdir(exist_ok=True)
     signature.write(folder / "assets" / "signature.json")
+
+
+def open_to_run(bundle: Path, name: str, threads: int) -> Callable[[np.ndarray], Any]:
+    """``serving_default`` of a bundle on the processor, in a process that has not used TensorFlow yet.
+
+    Args:
+        bundle: the folder.
+        name: of the input.
+        threads: of TensorFlow.
+    """
+    tf.config.set_visible_devices([], "GPU")
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    loaded = tf.saved_model.load(str(bundle / FOLDER))
+
+    def run(inputs: np.ndarray) -> dict[str, np.ndarray]:
+        # the function lives only as long as the object that was loaded
+        outputs = loaded.signatures["serving_default"](**{name: tf.constant(inputs)})
+        return {key: values.numpy() for key, values in outputs.items()}
+
+    return run
