@@ -13,7 +13,8 @@
     ├── ModelError                a network that cannot be read from its file, or has no exported form
     ├── BundleError               a bundle that is incomplete, altered or not a bundle
     └── CheckFailed               a check did not hold: exit status 1
-        └── ParityError           two runtimes gave different answers
+        ├── ParityError           two runtimes gave different answers
+        └── MetricDropped         a smaller variant answers worse than it may
 
 A message says the rule, what was received and where, and the remedy, in one or two lines.
 """
@@ -96,3 +97,7 @@ class CheckFailed(DlappError):
 
 class ParityError(CheckFailed):
     """Two runtimes gave different answers for the same input."""
+
+
+class MetricDropped(CheckFailed):
+    """A smaller variant of a network answers worse than it may."""

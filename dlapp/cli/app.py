@@ -7,6 +7,7 @@ import typer
 
 import dlapp
 from dlapp.cli import (
+    benchmark,
     check,
     demo,
     diagnose,
@@ -31,7 +32,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, listing, show, check, train, evaluate, diagnose, tune, gradient_check, export, verify, explain):
+_VERBS = (
+    demo,
+    listing,
+    show,
+    check,
+    train,
+    evaluate,
+    diagnose,
+    tune,
+    gradient_check,
+    export,
+    verify,
+    benchmark,
+    explain,
+)
+for verb in _VERBS:
     app.command(verb.__name__.rpartition(".")[2].replace("_", "-"))(verb.command)
 
 

@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from dlapp.exporting.parity import Parity
+    from dlapp.exporting.variants import Wanted
     from dlapp.training.model_folder import ModelFolder
 
 
@@ -53,12 +54,24 @@ def command(
     unsafe: Annotated[
         bool, typer.Option("--unsafe", help="Of a .keras file: load it although a Lambda layer runs code of it.")
     ] = False,
+    quantize: Annotated[
+        str | None, typer.Option(metavar="int8", help="Also a variant of 8 bits, calibrated on training examples.")
+    ] = None,
+    float16: Annotated[
+        bool,
+        typer.Option("--float16", help="Also a variant in float16: half the size, for GPUs; slower on processors."),
+    ] = False,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="How much worse on dev a variant may be, in the task's metric; 0.01."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what verify measured, as JSON.")] = False,
 ) -> None:
     """Writes SavedModel and ONNX files that take raw values, and proves that they agree with Keras."""
     from dlapp.cli.console import import_tensorflow, print_json
 
     import_tensorflow()
+    from dlapp.cli.variants import chosen_variants, read_measured, tell_variants, wanted_variants
     from dlapp.cli.verify import print_parity
     from dlapp.errors import DlappError
     from dlapp.files import below
@@ -67,11 +80,13 @@ def command(
 
     thresholds = {"min_score": min_score, "max_overlap": max_overlap}
     chosen = {name: value for name, value in thresholds.items() if value is not None}
+    names = chosen_variants(quantize, float16=float16, sliding=sliding, max_drop=max_drop)
     about = {"version": model_version, "license": license, "author": author}
     if model.endswith((".keras", ".h5")):
-        if sliding or approximate or chosen:
+        if sliding or approximate or chosen or names:
             raise DlappError(
-                "--sliding, --approximate, --min-score and --max-overlap are for models that dlapp trained."
+                "--sliding, --approximate, --min-score, --max-overlap, --quantize and --float16 are for models that "
+                "dlapp trained."
             )
         bundle = below(ROOT, Path(model).stem if name is None else name)
         parity = export_file(
@@ -83,16 +98,22 @@ def command(
         folder = ModelFolder.find(model)
         default = folder.path.resolve().name + ("-sliding" if sliding else "")
         bundle = below(ROOT, default if name is None else name)
+        variants = wanted_variants(folder, names, max_drop) if names else None
         parity = export_folder(
             folder, bundle, to,
-            sliding=sliding, approximate=approximate, thresholds=chosen, about=about, storage_uri=storage_uri,
+            sliding=sliding, approximate=approximate, thresholds=chosen, about=about, variants=variants,
+            storage_uri=storage_uri,
         )  # fmt: skip
     if as_json:
-        print_json({"bundle": str(bundle), **parity.to_dict()})
+        print_json(
+            {"bundle": str(bundle), **parity.to_dict(), **({"variants": read_measured(bundle)} if names else {})}
+        )
         return
     print_parity(parity.to_dict())
+    if names:
+        print(tell_variants(read_measured(bundle)))
     print(f"Wrote {bundle}")
-    print(f"Next: {following_command(bundle)}")
+    print(f"Next: {f'dlapp benchmark {shlex.quote(bundle.name)}' if names else following_command(bundle)}")
 
 
 def following_command(bundle: Path) -> str:
@@ -122,6 +143,7 @@ def export_folder(
     thresholds: Mapping[str, float] = MappingProxyType({}),
     about: Mapping[str, str | None] = MappingProxyType({}),
     storage_uri: str | None = None,
+    variants: "Wanted | None" = None,
 ) -> "Parity":
     """Exports the model of a run, in the formats and layouts of ``to`` or else the formats of its recipe.
 
@@ -159,6 +181,7 @@ def export_folder(
             layouts=layouts,
             storage_uri=storage_uri,
             provenance={**signature.provenance, **_describe(about, recipe.model_dump())},
+            variants=variants,
         )
     except ValueError as error:
         if not sliding:

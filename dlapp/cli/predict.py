@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     from dlapp.inference.predicting import expand
     from dlapp.inference.reading import gather
 
-    bundle = Bundle(find_bundle(options.bundle))
+    bundle = Bundle(find_bundle(options.bundle), variant=options.variant)
     _check_fits(bundle, options)
     files: list[Any]
     if bundle.signature.preprocessing.vocabulary is not None:
@@ -109,6 +109,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--max-overlap", metavar="P", type=share, help="of two objects of a class (IoU); chosen at export"
+    )
+    parser.add_argument(
+        "--variant", metavar="NAME", default="float32", help="a smaller one that was exported too: int8 or float16"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     return parser

@@ -8,7 +8,6 @@ import typer
 
 if TYPE_CHECKING:
     from dlapp.exporting.parity import Parity
-    from dlapp.signature import Signature
 
 
 def command(
@@ -39,6 +38,7 @@ def command(
     from dlapp.exporting.parity import OWN, PARITY, runnable, verify
     from dlapp.inference.bundle import SIGNATURE
     from dlapp.signature import Signature
+    from dlapp.training.model_folder import ModelFolder
 
     if everything and runtime:
         raise DlappError("--all runs every runtime, --runtime some: give one of them.")
@@ -52,7 +52,8 @@ def command(
         return
     folder = find_bundle(bundle)
     signature = Signature.read(folder / SIGNATURE)
-    model = find_model(signature)
+    run = ModelFolder.of_bundle(signature)
+    model = None if run is None else run.model
     there = runnable(folder, signature, model)
     chosen = there if everything else runtime or [name for name in OWN if name in there]
     parity = verify(folder, chosen, model=model, isolated=True, timeout_s=timeout)
@@ -96,18 +97,6 @@ def _verify_file(
     with tempfile.TemporaryDirectory() as scratch:
         write_bundle(path, model, Path(scratch))
         return verify(scratch, chosen, isolated=True, foreign=True, timeout_s=timeout_s)
-
-
-def find_model(signature: "Signature") -> Path | None:
-    """The file of the model that a bundle was exported from, if it is still below models/ as it was then."""
-    from dlapp.training.model_folder import ROOT, ModelFolder
-
-    provenance = signature.provenance
-    folder = ModelFolder(ROOT / str(provenance["name"]))
-    if not folder.metrics.is_file():
-        return None
-    trained = folder.read_signature().provenance
-    return folder.model if all(provenance.get(key) == value for key, value in trained.items()) else None
 
 
 def print_parity(parity: dict[str, Any]) -> None:

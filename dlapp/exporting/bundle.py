@@ -14,6 +14,7 @@ from dlapp.architectures.heads import for_inference
 from dlapp.architectures.stepping import encoder, step_model
 from dlapp.errors import AlreadyExists, ModelError, ParityError, UnknownName
 from dlapp.exporting import any_model, onnx_file, parity, readme, recording, saved_model, servers
+from dlapp.exporting import variants as smaller
 from dlapp.exporting.comparing import tolerance
 from dlapp.exporting.describing import describe, describe_sliding
 from dlapp.exporting.graph import large_kernels, serving_function, step_function, with_onnx_operators
@@ -42,6 +43,7 @@ def export(
     formats: Sequence[str] = ("savedmodel", "onnx"),
     layouts: Sequence[str] = (),
     storage_uri: str | None = None,
+    variants: smaller.Wanted | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> parity.Parity:
     """Writes a bundle and proves that it computes what the model does.
@@ -71,6 +73,7 @@ def export(
         layouts: for servers: ``tfserving``, ``triton``, ``kserve``; :func:`dlapp.exporting.servers.chosen` says what
             each needs.
         storage_uri: where KServe finds the folder of the bundle.
+        variants: smaller ONNX files beside the first; what they are worth goes into ``variants.json``.
         provenance: where the model comes from, its version, license and author; goes into the metadata.
 
     Returns:
@@ -78,6 +81,7 @@ def export(
 
     Raises:
         ParityError: a runtime gives another answer.
+        MetricDropped: a variant is worse by more than it may be.
         DlappError: a layout lacks a format or a package.
         ModelError: a layer has no exported form, or the model does not say what it takes.
         BundleError: the network has no such form, or cannot go on by one token where it must.
@@ -118,6 +122,8 @@ def export(
             signature = describe(model, tuple(labels), preprocessing, facts, target=target, detection=detection)
         signature.inputs[0].check(samples)
         inputs = samples
+    if variants is not None:
+        smaller.check(model, variants, formats)
     facts["parity"] = {  # a bundle of which this is not true is not left behind
         "tolerance": tolerance(signature),
         "runtimes": {name: version_of(name) for name in ("keras", *(_PROVEN_BY[one] for one in formats))},
@@ -125,6 +131,8 @@ def export(
     signature = dataclasses.replace(signature, provenance=facts)
     with replacing_folder(folder) as scratch:
         _write_formats(scratch, model, signature, formats, encoded="tfserving" in layouts)
+        if variants is not None:
+            smaller.write(scratch, signature, variants)
         runtime = keras_model.of(model, signature)
         cases = make_cases(runtime.run, signature, inputs)
         steps = None if runtime.step is None else make_steps(runtime.step, signature, cases[0])
@@ -132,6 +140,9 @@ def export(
         servers.write(layouts, scratch, folder.name, signature, cases[0].inputs, steps, storage_uri)
         write_text(scratch / "README.md", readme.render(signature, folder.name, formats, layouts))
         _write_hashes(scratch, signature)
+        if variants is not None:
+            smaller.judge(scratch, variants, cases[0].inputs, name=folder)
+            _write_hashes(scratch, signature)
         found = parity.verify(scratch, loaded={"keras": runtime})
         if not found.holds:
             worst = max(found.results, key=lambda result: result.largest_difference or 0.0)
@@ -174,5 +185,5 @@ def _write_formats(
 
 def _write_hashes(folder: Path, signature: Signature) -> None:
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    hashed = dataclasses.replace(signature, files={name: sha256(folder / name) for name in names})
+    hashed = dataclasses.replace(signature, files={n: sha256(folder / n) for n in names if n != SIGNATURE})
     hashed.write(folder / SIGNATURE)

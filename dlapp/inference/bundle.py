@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from dlapp.errors import BundleError
+from dlapp.errors import BundleError, UnknownName
 from dlapp.files import find_folder, sha256
 from dlapp.signature import Signature, Tensor
 
@@ -21,6 +21,8 @@ ONNX = "model.onnx"
 STEP = "step.onnx"  # of what goes on by one token
 DATA = ".data"  # at the end of the name of the file that holds the constants of an ONNX file of more than 2 GiB
 SAVED_MODEL = "saved_model/1"  # TensorFlow Serving reads the version from the folder's name
+# variant: the option of `dlapp export` that writes it
+VARIANTS = {"float32": "--to onnx", "int8": "--quantize int8", "float16": "--float16"}
 
 
 class Bundle:
@@ -29,23 +31,31 @@ class Bundle:
     Attributes:
         folder: where it lies.
         signature: what goes in and what comes out.
+        variant: which of its forms was opened.
     """
 
-    def __init__(self, folder: str | Path, *, threads: int | None = None) -> None:
+    def __init__(self, folder: str | Path, *, variant: str = "float32", threads: int | None = None) -> None:
         """Opens a bundle.
 
         Args:
             folder: what ``dlapp export`` wrote.
+            variant: ``float32``, or a smaller one that was exported beside it: ``int8`` or ``float16``.
             threads: of ONNX Runtime; one for each processor where it is None.
 
         Raises:
             BundleError: a file is missing, was altered, or cannot be loaded.
+            UnknownName: there is no such variant of any bundle.
         """
-        self.folder = Path(folder)
+        if variant not in VARIANTS:
+            raise UnknownName("variant", variant, VARIANTS)
+        self.folder, self.variant = Path(folder), variant
         self.signature = Signature.read(self.folder / SIGNATURE)
-        if ONNX not in self.signature.files:
-            raise BundleError(f"{folder} has no {ONNX}: it was exported without. Export it again with --to onnx.")
-        self._session = self._open(ONNX, threads or os.cpu_count() or 1)
+        name = file_of(ONNX, variant)
+        if name not in self.signature.files:
+            raise BundleError(
+                f"{folder} has no {name}: it was exported without. Export it again with {VARIANTS[variant]}."
+            )
+        self._session = self._open(name, threads or os.cpu_count() or 1)
 
     def _open(self, name: str, threads: int) -> "onnxruntime.InferenceSession":
         """One of the files, once it is known to be the one that the signature speaks of."""
@@ -62,6 +72,8 @@ class Bundle:
             raise BundleError(f"{self.folder / name} cannot be loaded by ONNX Runtime: {error}") from error
         metadata = session.get_modelmeta().custom_metadata_map
         differs = [key for key, value in self.signature.metadata().items() if metadata.get(key) != value]
+        if metadata.get("variant", "float32") != self.variant:
+            differs.append("variant")
         if differs:
             raise BundleError(
                 f"{self.folder / SIGNATURE} and the metadata of {name} disagree on {', '.join(differs)}. "
@@ -88,14 +100,14 @@ class Bundle:
                 )
 
     @classmethod
-    def find(cls, name: str, *, threads: int | None = None) -> Self:
+    def find(cls, name: str, *, variant: str = "float32", threads: int | None = None) -> Self:
         """The bundle of that path, or of that name below ``export/``.
 
         Raises:
             UnknownName: there is none.
             BundleError: a file is missing, was altered, or cannot be loaded.
         """
-        return cls(find_folder(name, kind="bundle", root=str(ROOT), holds=SIGNATURE), threads=threads)
+        return cls(find_folder(name, kind="bundle", root=str(ROOT), holds=SIGNATURE), variant=variant, threads=threads)
 
     def run(
         self,
@@ -182,7 +194,7 @@ class Bundle:
     def _step(self) -> "onnxruntime.InferenceSession":
         if self.signature.step is None:
             raise BundleError(f"{self.folder} does {self.signature.task}, which has no steps.")
-        return self._open(STEP, threads=1)  # a step is too little work to share
+        return self._open(file_of(STEP, self.variant), threads=1)  # a step is too little work to share
 
     def _check_task(self, task: str) -> None:
         if self.signature.task != task or self.signature.step is None:
@@ -196,6 +208,16 @@ _DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(floa
 
 def _tell(tensors: Sequence[Tensor]) -> str:
     return ", ".join(f"{tensor.name} {tensor.dtype} ({', '.join(map(str, tensor.shape))})" for tensor in tensors)
+
+
+def file_of(name: str, variant: str) -> str:
+    """``model.onnx`` and ``int8`` -> ``model.int8.onnx``; of ``float32`` the name itself."""
+    return name if variant == "float32" else f"{Path(name).stem}.{variant}{Path(name).suffix}"
+
+
+def variants_of(signature: Signature) -> list[str]:
+    """The variants of a bundle's ONNX file, by its signature; none where it has no such file."""
+    return [variant for variant in VARIANTS if file_of(ONNX, variant) in signature.files]
 
 
 def check_files(folder: Path, signature: Signature, *, only: Collection[str] | None = None) -> None:

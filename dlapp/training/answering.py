@@ -1,5 +1,6 @@
 """What a network answers on examples, whatever its task, and how good that is."""
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import keras
@@ -23,8 +24,14 @@ from dlapp.training.grid_loss import GridLoss
 Answers = np.ndarray | Boxes | Steps
 
 SHARES = ("classification", "tagging", "sequence_to_sequence")  # tasks whose errors are shares of wrong answers
+# the metric that a network is judged by, and can lose a hundredth of; it need not be the one that a person reads first
+JUDGED_BY = {
+    **{"classification": "accuracy", "tagging": "accuracy", "regression": "r2", "sequence_to_sequence": "exact_match"},
+    **{"localization": "mean_iou", "detection": "map_50", "language_model": "bits_per_character"},
+}
+SMALLER_IS_BETTER = ("bits_per_character",)
 _BATCH = 32
-_UNSURE = 0.01  # boxes from here on count in mean average precision, which looks at all thresholds
+UNSURE = 0.01  # boxes from here on count in mean average precision, which looks at all thresholds
 _ENOUGH = 0.5  # intersection over union from which on an object counts as found
 
 
@@ -68,7 +75,7 @@ def _detect(
             preprocessing=signature.preprocessing,
             detection=detection,
             count=count,
-            min_score=min(_UNSURE, detection.min_score),
+            min_score=min(UNSURE, detection.min_score),
         )
         loss = tf.constant(0.0) if grid_loss is None else tf.reduce_sum(grid_loss.call(labels, outputs))
         return found, loss
@@ -80,11 +87,12 @@ def _detect(
         found, loss = look(images, labels, tf.constant(sizes[start : start + len(images)], tf.int32))
         start += len(images)
         total += float(loss)
-        parts.append(_to_boxes({name: values.numpy() for name, values in found.items()}))
+        parts.append(to_boxes({name: values.numpy() for name, values in found.items()}))
     return boxes.join(parts), None if grid_loss is None else total / max(len(examples), 1)
 
 
-def _to_boxes(found: dict[str, np.ndarray]) -> Boxes:
+def to_boxes(found: Mapping[str, np.ndarray]) -> Boxes:
+    """What a graph with boxes gives, by name."""
     valid = np.arange(found["scores"].shape[1]) < found["count"][:, np.newaxis]
     return Boxes(
         found["count"].astype(np.int64), found["boxes"][valid], found["classes"][valid], found["scores"][valid]

@@ -1,6 +1,6 @@
 """What a network that reads texts answers, in the order of the examples though it reads them by length."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -16,6 +16,8 @@ from dlapp.evaluation.sequences import Steps
 from dlapp.inference.decoding import Step, greedy, sample
 from dlapp.signature import Signature
 
+# inputs and targets, padded -> nats and the likeliest class of each step
+Look = Callable[[list[np.ndarray], np.ndarray], tuple[np.ndarray, np.ndarray]]
 _BATCH = 64
 _VALUES = 2**24  # of probabilities at once: 64 MiB
 _AT_ONCE = 256  # answers that are written together
@@ -27,7 +29,7 @@ def classify(model: keras.Model, examples: Examples, signature: Signature) -> np
     answers = np.zeros((len(examples), len(signature.labels)), np.float32)
     stretches = SequencePipeline(examples, signature.preprocessing, signature.task).stretches
     look = tf.function(lambda tokens: network(tokens, training=False), input_signature=[_tokens()])
-    for places, inputs, _ in _in_batches(stretches, _BATCH):
+    for places, inputs, _ in in_batches(stretches, _BATCH):
         answers[places] = look(inputs[0]).numpy()
     return answers
 
@@ -46,12 +48,33 @@ def answer_steps(model: keras.Model, examples: Examples, signature: Signature) -
         nats = keras.losses.sparse_categorical_crossentropy(wanted, outputs, from_logits=logits)
         return nats, tf.argmax(outputs, axis=-1, output_type=tf.int32)
 
+    def look_at(inputs: list[np.ndarray], wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        nats, predicted = look(inputs, wanted)
+        return nats.numpy(), predicted.numpy()
+
     stretches = list(SequencePipeline(examples, signature.preprocessing, signature.task).scored_stretches())
+    replies: tuple[str, ...] = ()
+    if signature.task == "sequence_to_sequence":
+        reading = encoder(model)
+        read = tf.function(lambda tokens: tf.nest.flatten(reading(tokens, training=False)), input_signature=[_tokens()])
+        replies = reply(lambda tokens: [s.numpy() for s in read(tokens)], _stepper(model), stretches, signature)
+    return gather_steps(look_at, stretches, classes, replies)
+
+
+def gather_steps(look: Look, stretches: Sequence[Stretch], classes: int, replies: tuple[str, ...] = ()) -> Steps:
+    """What is answered at every step of stretches, in their order.
+
+    Args:
+        look: gives nats and the likeliest class at each step, (batch, time) each, of inputs and targets.
+        stretches: what is read.
+        classes: of each step.
+        replies: of an encoder-decoder.
+    """
     found: list[tuple[np.ndarray, np.ndarray]] = [(np.zeros(0), np.zeros(0))] * len(stretches)
     longest = max(len(stretch.targets) for stretch in stretches)
     size = max(min(_BATCH, _VALUES // (longest * classes)), 1)
-    for places, inputs, wanted in _in_batches(stretches, size):
-        nats, predicted = (values.numpy() for values in look(list(inputs), wanted))
+    for places, inputs, wanted in in_batches(stretches, size):
+        nats, predicted = look(inputs, wanted)
         for row, place in enumerate(places):
             scored = slice(stretches[place].unscored, len(stretches[place].targets))
             found[place] = nats[row, scored], predicted[row, scored]
@@ -61,23 +84,25 @@ def answer_steps(model: keras.Model, examples: Examples, signature: Signature) -
         np.concatenate([predicted for _, predicted in found]).astype(np.int32),
         np.concatenate([nats for nats, _ in found]).astype(np.float32),
         np.array([stretch.characters for stretch in stretches]),
-        _reply(model, stretches, signature) if signature.task == "sequence_to_sequence" else (),
+        replies,
     )
 
 
-def _reply(model: keras.Model, stretches: Sequence[Stretch], signature: Signature) -> tuple[str, ...]:
+def reply(
+    encode: Callable[[np.ndarray], Sequence[np.ndarray]],
+    step: Step,
+    stretches: Sequence[Stretch],
+    signature: Signature,
+) -> tuple[str, ...]:
     """What an encoder-decoder writes, taking the likeliest token each time."""
     vocabulary = signature.preprocessing.target_vocabulary
     assert vocabulary is not None
     assert vocabulary.start is not None
     assert vocabulary.end is not None
     assert vocabulary.length is not None
-    reading, step = encoder(model), _stepper(model)
-    read = tf.function(lambda tokens: tf.nest.flatten(reading(tokens, training=False)), input_signature=[_tokens()])
     replies = [""] * len(stretches)
-    for places, inputs, _ in _in_batches(stretches, _AT_ONCE):
-        states = [state.numpy() for state in read(inputs[0])]
-        written = greedy(step, states, start=vocabulary.start, end=vocabulary.end, length=vocabulary.length)
+    for places, inputs, _ in in_batches(stretches, _AT_ONCE):
+        written = greedy(step, encode(inputs[0]), start=vocabulary.start, end=vocabulary.end, length=vocabulary.length)
         for place, numbers in zip(places, written, strict=True):
             replies[place] = texts.decode(numbers, vocabulary)
     return tuple(replies)
@@ -119,7 +144,7 @@ def _tokens() -> Any:
     return tf.TensorSpec((None, None), tf.int32)
 
 
-def _in_batches(stretches: Sequence[Stretch], size: int) -> Iterator[tuple[np.ndarray, list[np.ndarray], np.ndarray]]:
+def in_batches(stretches: Sequence[Stretch], size: int) -> Iterator[tuple[np.ndarray, list[np.ndarray], np.ndarray]]:
     """Places of stretches of similar length, their inputs and their targets, padded."""
     order = np.argsort([max(map(len, stretch.inputs)) for stretch in stretches], kind="stable")
     for begin in range(0, len(order), size):

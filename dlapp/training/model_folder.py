@@ -39,6 +39,19 @@ class ModelFolder:
         """
         return cls(find_folder(name, kind="model", root=str(ROOT), holds="recipe.toml"))
 
+    @classmethod
+    def of_bundle(cls, signature: Signature) -> "ModelFolder | None":
+        """The model that a bundle was exported from, if it is still below ``models/`` as it was then.
+
+        Args:
+            signature: of the bundle.
+        """
+        folder = cls(ROOT / str(signature.provenance.get("name")))
+        if not folder.metrics.is_file():
+            return None
+        trained = folder.read_signature().provenance  # exporting adds to it
+        return folder if all(signature.provenance.get(key) == value for key, value in trained.items()) else None
+
     @property
     def recipe(self) -> Path:
         return self.path / "recipe.toml"

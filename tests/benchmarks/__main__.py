@@ -23,6 +23,7 @@ from tests.benchmarks import (
     text_training,
     training,
     transfer,
+    variants,
 )
 
 BENCHMARKS: dict[str, Callable[[Path], None]] = {
@@ -39,6 +40,7 @@ BENCHMARKS: dict[str, Callable[[Path], None]] = {
     "recurrent": recurrent.run,
     "text_training": text_training.run,
     "memory": memory.run,
+    "variants": variants.run,
 }
 
 

@@ -115,6 +115,15 @@ def load(name: str, place: Place) -> Runtime:
     return _import(name).load(place)
 
 
+def is_installed(name: str) -> bool:
+    """Whether a runtime is on this machine."""
+    try:
+        version_of(name)
+    except NotInstalled:
+        return False
+    return True
+
+
 def version_of(name: str) -> str:
     """The version of a runtime.
 

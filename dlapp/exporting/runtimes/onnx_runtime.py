@@ -8,14 +8,15 @@ import onnxruntime
 
 from dlapp.exporting.runtimes import Graph, Outputs, Place, Runtime
 from dlapp.exporting.runtimes.onnx_files import load_graphs
-from dlapp.inference.bundle import Bundle
+from dlapp.inference.bundle import ONNX, VARIANTS, Bundle, file_of
 
 
 def load(place: Place) -> Runtime:
     """As everything in dlapp that predicts does."""
     if place.foreign:
         return load_graphs(place, lambda path: _open(path, place.threads))
-    bundle = Bundle(place.folder, threads=place.threads or None)
+    variant = next(one for one in VARIANTS if file_of(ONNX, one) == place.onnx)
+    bundle = Bundle(place.folder, variant=variant, threads=place.threads or None)
     return Runtime(bundle.run, None if place.signature.step is None else bundle.step)
 
 

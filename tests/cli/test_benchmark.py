@@ -1,0 +1,139 @@
+"""``dlapp export`` with smaller variants, and ``dlapp benchmark`` of what it leaves."""
+
+import json
+import shutil
+
+import pytest
+from PIL import Image
+
+from dlapp.cli import variants
+from dlapp.exporting import parity
+from dlapp.exporting.variants import Measured
+
+
+@pytest.fixture(scope="module")
+def smaller(trained, tmp_path_factory):
+    """``trained`` with both variants in its bundle."""
+    from dlapp.cli.export import export_folder
+    from dlapp.training.model_folder import ModelFolder
+
+    folder = shutil.copytree(trained, tmp_path_factory.mktemp("smaller") / "copy")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(parity, "_median_latency", lambda *_: 0.0, raising=False)  # of Keras it takes seconds
+        model = ModelFolder.find("stripes")
+        export_folder(
+            model, folder / "export/stripes", variants=variants.wanted_variants(model, ["int8", "float16"], None)
+        )
+    return folder
+
+
+@pytest.fixture
+def here(smaller, tmp_path, monkeypatch):
+    """A copy of it, as the working directory."""
+    folder = shutil.copytree(smaller, tmp_path / "here")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_variants_are_measured_on_dev(here):
+    found = json.loads((here / "export/stripes/variants.json").read_text())
+    assert (found["metric"], found["split"], found["examples"]) == ("accuracy", "dev", 12)  # 15 % of 80
+    assert list(found["variants"]) == ["int8", "float16"]
+    assert all(-1 <= one["drop"] <= 0.01 for one in found["variants"].values())
+
+
+def test_a_variant_is_told_refused_and_predicts(dlapp, copy_of_trained, monkeypatch):
+    monkeypatch.setattr(parity, "_median_latency", lambda *_: 0.0, raising=False)
+    before = (copy_of_trained / "export/stripes/signature.json").read_bytes()
+    worse = {"float32": 0.9, "float16": 0.87}
+    monkeypatch.setattr(variants, "measure", lambda bundle, _: Measured("accuracy", worse[bundle.variant], 12))
+    status, out, err = dlapp("export", "stripes", "--to", "onnx", "--float16")
+    assert (status, out) == (1, "")
+    assert "worse by 0.0300, more than --max-drop 0.01; export/stripes was not written" in err
+    assert (copy_of_trained / "export/stripes/signature.json").read_bytes() == before
+    status, out, err = dlapp("export", "stripes", "--to", "onnx", "--float16", "--max-drop", 0.03)
+    assert status == 0, err
+    assert "% of the size, accuracy on dev 0.8700 (float32 0.9000)" in out
+    assert out.endswith("Next: dlapp benchmark stripes\n")
+    answers = [
+        json.loads(dlapp("predict", "stripes", "pictures/above/00.png", "--json", "--variant", one)[1])["predictions"][
+            0
+        ]["top"][0]
+        for one in ("float32", "float16")
+    ]
+    assert answers[0]["label"] == answers[1]["label"]
+    assert 0 < abs(answers[0]["probability"] - answers[1]["probability"]) < 2e-3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--quantize", "int4"], "unknown --quantize 'int4'. Did you mean int8"),
+        (["--max-drop", "0.1"], "--max-drop is for smaller variants"),
+        (["--float16", "--sliding"], "--quantize and --float16 are proven on dev"),
+        (["--float16", "--to", "savedmodel"], "float16 are variants of the ONNX file"),
+    ],
+    ids=["int4", "alone", "sliding", "no onnx"],
+)
+def test_calls_that_make_no_sense_are_refused(arguments, told, dlapp, here):
+    status, out, err = dlapp("export", "stripes", "--name", "other", *arguments)
+    assert (status, out) == (2, "")
+    assert told in err.replace("float16 is a variant", "float16 are variants")
+    assert not (here / "export/other").exists()
+
+
+def test_every_variant_and_runtime_is_measured(dlapp, here):
+    status, out, err = dlapp("benchmark", "stripes", "--seconds", 0.05)
+    assert status == 0, out + err
+    assert out.endswith("Wrote export/stripes/benchmark.json and export/stripes/benchmark.png\n"
+                        "Next: dlapp predict stripes PICTURE...\n")  # fmt: skip
+    assert "1 thread" in out
+    found = json.loads((here / "export/stripes/benchmark.json").read_text())
+    rows = {(row["variant"], row["runtime"]): row for row in found["results"]}
+    assert {key for key in rows if key[1] in ("onnxruntime", "savedmodel")} == {
+        *(("float32", "onnxruntime"), ("int8", "onnxruntime"), ("float16", "onnxruntime"), ("float32", "savedmodel"))
+    }
+    for row in rows.values():
+        assert row["error"] == ""
+        assert 0 < row["latency"]["1"]["median_s"] <= row["latency"]["1"]["p95_s"]
+        assert row["latency"]["32"]["calls"] >= 10
+        assert row["throughput"] == pytest.approx(32 / row["latency"]["32"]["median_s"])
+        assert 2**24 < row["peak_memory"] < 2**32
+        assert 0.5 <= row["accuracy"] <= 1
+    assert rows["float16", "onnxruntime"]["bytes"] == (here / "export/stripes/model.float16.onnx").stat().st_size
+    assert (
+        rows["float32", "savedmodel"]["bytes"] > (here / "export/stripes/saved_model/1/saved_model.pb").stat().st_size
+    )
+    assert (found["threads"], found["inputs"]) == (1, "test")
+    assert (found["metric"]["split"], found["metric"]["examples"]) == ("test", 12)
+    with Image.open("export/stripes/benchmark.png") as picture:
+        assert picture.size[0] > 500
+    signature = json.loads((here / "export/stripes/signature.json").read_text())
+    assert not {"benchmark.json", "benchmark.png"} & set(signature["files"])
+
+
+def test_without_the_model_there_is_no_metric(dlapp, here):
+    shutil.rmtree("models")
+    arguments = ("--seconds", 0.05, "--runtime", "onnxruntime", "--threads", 2, "--json")
+    status, out, _ = dlapp("benchmark", "stripes", *arguments)
+    assert status == 0
+    found = json.loads(out)
+    assert found == json.loads((here / "export/stripes/benchmark.json").read_text())
+    assert (found["threads"], found["inputs"], found["metric"]["values"]) == (2, "samples.npz", {})
+    assert found["metric"]["reason"] == "models/stripes is not there any more, or was trained again since"
+    assert [row["accuracy"] for row in found["results"]] == [None] * 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["strips"], "unknown bundle 'strips'. Did you mean stripes"),
+        (["stripes", "--runtime", "onnx-runtime"], "unknown runtime 'onnx-runtime'. Did you mean onnxruntime"),
+    ],
+    ids=["bundle", "runtime"],
+)
+def test_what_is_not_known_is_named(arguments, told, dlapp, here):
+    status, _, err = dlapp("benchmark", *arguments)
+    assert status == 2
+    assert told in err
