@@ -267,23 +267,30 @@ def _print(found: dict[str, Any]) -> None:
         title=f"{found['bundle']}: {threads}, {found['processor']['name']}",
         caption=_caption(found),
         box=rich.box.SIMPLE,
-        padding=0,  # the columns just fit into 80 characters
+        show_edge=False,  # the columns just fit into 80 characters
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
     )
-    columns = ["variant", "runtime", "MB", "load\ns", "batch 1\nms", "95 %\nms", "batch 32\nms", "95 %\nms"]
+    columns = ["variant", "runtime", "MB", "load\ns", "batch 1\nms (95 %)", "batch 32\nms (95 %)"]
     for number, column in enumerate([*columns, "inputs\na second", _below(metric["name"])]):
         table.add_column(column, justify="left" if number < 2 else "right", no_wrap=True)
     for row in found["results"]:
         value = row[metric["name"]]
-        figures = ["-"] * 6
+        figures = ["-"] * 4
         if not row["error"]:
-            times = [1000 * row["latency"][size][key] for size in ("1", "32") for key in ("median_s", "p95_s")]
-            figures = [f"{row['load_s']:.2f}", *map(_three_digits, times), f"{row['throughput']:,.0f}"]
+            times = (_tell_latency(row["latency"][str(size)]) for size in _SIZES)
+            figures = [f"{row['load_s']:.1f}", *times, f"{row['throughput']:,.0f}"]
         megabytes, told = _three_digits(row["bytes"] / 1e6), "-" if value is None else f"{value:.4f}"
         table.add_row(row["variant"], row["runtime"], megabytes, *figures, told)
     rich.print(table)
     for row in found["results"]:
         if row["error"]:
             rich.print(escape(f"{row['variant']} in {row['runtime']} failed: {row['error']}"))
+
+
+def _tell_latency(latency: Mapping[str, float]) -> str:
+    median, high = (_three_digits(1000 * latency[key]) for key in ("median_s", "p95_s"))
+    return f"{median} ({high})"
 
 
 def _below(name: str) -> str:

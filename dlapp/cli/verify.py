@@ -110,6 +110,7 @@ def print_parity(parity: dict[str, Any]) -> None:
         title=f"parity with {parity['reference']}",
         caption=f"samples of {shapes}; at most {parity['tolerance']:.0e}",
         box=SIMPLE,  # 80 columns have no room for lines
+        show_edge=False,
         padding=(0, 1, 0, 0),
         pad_edge=False,
     )
