@@ -33,6 +33,10 @@ def run_line(line: str, monkeypatch) -> None:
         if command[1] == "train" and source in command:
             command[command.index(source)] = fewer
             command += ["--epochs", "1"]
+    if command[1:] == ["verify", "with-l2", "--all"]:
+        command[3:] = ["--runtime", "onnxruntime", "--runtime", "openvino"]
+    if command[1] == "benchmark":
+        command += ["--seconds", "0.05", "--runtime", "onnxruntime"]
     if "--from" in command or "resnet20" in command:
         command[command.index("--epochs") + 1] = "1"
     monkeypatch.setattr("sys.argv", command)
