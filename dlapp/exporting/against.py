@@ -15,7 +15,7 @@ from dlapp.errors import BundleError, ModelError
 from dlapp.exporting import any_model, recording
 from dlapp.exporting.runtimes import keras_model
 from dlapp.exporting.sampling import make_cases
-from dlapp.files import sha256
+from dlapp.files import link, sha256
 from dlapp.inference.bundle import ONNX, SIGNATURE
 from dlapp.signature import Signature, Tensor
 
@@ -61,7 +61,7 @@ def write_bundle(path: Path, model: keras.Model, folder: Path, *, seed: int = 0)
         raise ModelError(f"{path} is not {model.name}, which does not take what the file does. {told}") from error
     shutil.copyfile(path, folder / ONNX)
     for name in _external(proto):
-        (folder / name).symlink_to((path.parent / name).resolve())
+        link(path.parent / name, folder / name)  # ONNX Runtime follows no other link out of the folder
     recording.write(folder / recording.SAMPLES, signature, cases)
     dataclasses.replace(signature, files={ONNX: sha256(folder / ONNX)}).write(folder / SIGNATURE)
 
@@ -102,12 +102,7 @@ def _own_signature(proto: onnx.ModelProto, path: Path) -> Signature | None:
     told = {entry.key: entry.value for entry in proto.metadata_props}
     if not {"format", "task", "preprocessing"} <= told.keys():
         return None
-    fields = {}
-    for key, value in told.items():
-        try:
-            fields[key] = json.loads(value)
-        except ValueError:  # what a person reads, beside the signature
-            continue
+    fields = {key: json.loads(value) for key, value in told.items()}
     return Signature.from_dict({**fields, "files": {}}, where=str(path))
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -157,9 +158,13 @@ def _finish(
 
 
 def _about(signature: Signature) -> dict[str, str]:
-    """What a viewer of ONNX files shows without reading JSON."""
+    """What a viewer of ONNX files shall show at once, beside the signature."""
     facts = signature.provenance
-    return {key: str(facts[key]) for key in ("name", "version", "license", "author") if facts.get(key)}
+    return {
+        key: json.dumps(facts[key], ensure_ascii=False)
+        for key in ("name", "version", "license", "author")
+        if facts.get(key)
+    }
 
 
 def _rename(graph: onnx.GraphProto) -> None:

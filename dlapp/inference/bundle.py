@@ -93,7 +93,7 @@ class Bundle:
             found = tuple(
                 Tensor(one.name, _DTYPES.get(str(one.type), str(one.type)), tuple(one.shape)) for one in given
             )
-            if found != wanted:
+            if not _agree(found, wanted):
                 raise BundleError(
                     f"{self.folder / SIGNATURE} and {name} disagree on {kind}: {_tell(wanted)}, and {_tell(found)}. "
                     "Export the model again."
@@ -204,6 +204,16 @@ class Bundle:
 _DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(float16)": "float16"} | {
     f"tensor({name})": name for name in ("uint8", "int8", "int32", "int64", "bool")
 }
+
+
+def _agree(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> bool:
+    """Whether names, types and sizes are the same; a size that varies agrees with any."""
+    if [(one.name, one.dtype, len(one.shape)) for one in found] != [(o.name, o.dtype, len(o.shape)) for o in wanted]:
+        return False
+    pairs = (
+        pair for one, other in zip(found, wanted, strict=True) for pair in zip(one.shape, other.shape, strict=True)
+    )
+    return all(given == size for given, size in pairs if isinstance(given, int) and isinstance(size, int))
 
 
 def _tell(tensors: Sequence[Tensor]) -> str:

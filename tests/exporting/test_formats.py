@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 import tensorflow as tf
 
-from dlapp.errors import BundleError
+from dlapp.errors import ModelError
 from dlapp.exporting import onnx_file
 from dlapp.signature import Preprocessing, Signature
 
@@ -41,7 +41,8 @@ def test_onnx_says_what_the_signature_says(bundle):
     assert tensors(proto.graph.output) == [("probabilities", "float32", ("batch", len(bundle.labels)))]
     signature = json.loads((bundle.folder / "signature.json").read_text())
     del signature["files"]
-    assert {entry.key: json.loads(entry.value) for entry in proto.metadata_props} == signature
+    told = {entry.key: json.loads(entry.value) for entry in proto.metadata_props}
+    assert told == {**signature, "name": bundle.folder.name}
     assert signature["labels"] == list(bundle.labels)
 
 
@@ -118,6 +119,6 @@ def test_a_resize_without_an_onnx_form_is_refused(exported, tmp_path):
         resized = tf.image.resize(tf.cast(image, tf.float32), (7, 6), method="lanczos3", antialias=True)
         return {"probabilities": tf.reduce_mean(resized, (1, 2))}
 
-    with pytest.raises(BundleError, match="ScaleAndTranslate"):
+    with pytest.raises(ModelError, match="ScaleAndTranslate"):
         onnx_file.write(by_lanczos, signature, tmp_path / "model.onnx")
     assert not (tmp_path / "model.onnx").exists()

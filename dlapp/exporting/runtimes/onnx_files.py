@@ -1,5 +1,7 @@
 """What runtimes of ONNX files share: which files a bundle has, and detectors where a caller cannot give thresholds."""
 
+import atexit
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,14 +20,14 @@ def load_graphs(place: Place, open_file: Callable[[Path], Graph]) -> Runtime:
     path = place.folder / place.onnx
     step = None if place.signature.step is None else open_file(place.folder / STEP)
     opened: dict[bytes, Graph] = {}
-    copies = tempfile.TemporaryDirectory()  # as long as the graphs, which may open their files again
 
     def adjustable(given: Mapping[str, np.ndarray]) -> Outputs:
         thresholds = {name: given[name] for name in THRESHOLDS}
         key = b"".join(value.tobytes() for value in thresholds.values())
         if key not in opened:
-            copy = Path(copies.name) / f"{len(opened)}-{path.name}"
-            opened[key] = open_file(_with_constants(path, copy, thresholds))
+            copies = tempfile.mkdtemp(prefix="dlapp-")
+            atexit.register(shutil.rmtree, copies, ignore_errors=True)  # a graph may open its file again
+            opened[key] = open_file(_with_constants(path, Path(copies) / path.name, thresholds))
         return opened[key]({name: values for name, values in given.items() if name not in thresholds})
 
     return of_graphs(place.signature, open_file(path), step, adjustable=adjustable)

@@ -3,14 +3,12 @@
 https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/user_guide/model_configuration.html
 """
 
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from dlapp.exporting.servers.names import model_name
-from dlapp.files import write_text
+from dlapp.files import link, write_text
 from dlapp.inference.bundle import ONNX, SAVED_MODEL, STEP
 from dlapp.signature import Signature, Tensor
 
@@ -35,10 +33,10 @@ def write(bundle: Path, name: str, signature: Signature) -> None:
     steps = None if signature.step is None else (signature.step.inputs, signature.step.outputs)
     if (bundle / ONNX).is_file():
         _write_model(repository / model, "onnxruntime_onnx", signature, *whole)
-        _link(bundle / ONNX, repository / model / "1" / "model.onnx")
+        link(bundle / ONNX, repository / model / "1" / "model.onnx")
         if steps is not None:
             _write_model(repository / f"{model}-step", "onnxruntime_onnx", signature, *steps)
-            _link(bundle / STEP, repository / f"{model}-step" / "1" / "model.onnx")
+            link(bundle / STEP, repository / f"{model}-step" / "1" / "model.onnx")
     if (bundle / SAVED_MODEL).is_dir():
         chosen = {"serving_default": (f"{model}-savedmodel", whole)}
         if steps is not None:
@@ -93,17 +91,9 @@ def _describe(described: Any, tensor: Tensor) -> Any:
     return described
 
 
-def _link(source: Path, target: Path) -> None:
-    """The same file under a second name, or a copy where the file system has no hard links."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
-
-
 def _link_folder(source: Path, target: Path) -> None:
     for path in sorted(source.rglob("*")):
         if path.is_file():
             place = target / path.relative_to(source)
             place.parent.mkdir(parents=True, exist_ok=True)
-            _link(path, place)
+            link(path, place)
