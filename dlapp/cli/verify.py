@@ -19,6 +19,9 @@ def command(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with status 1 where a runtime is not installed.")
     ] = False,
+    locate: Annotated[
+        bool, typer.Option("--locate", help="Where a runtime differs, find the first layer that departs.")
+    ] = False,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds after which a runtime is ended.")] = 600.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -28,6 +31,7 @@ def command(
     from dlapp.errors import DlappError
     from dlapp.exporting.parity import OWN, PARITY, runnable, verify
     from dlapp.inference.bundle import SIGNATURE
+    from dlapp.reporting.parity_page import write_parity
     from dlapp.signature import Signature
 
     if everything and runtime:
@@ -37,12 +41,19 @@ def command(
     model = find_model(signature)
     there = runnable(folder, signature, model)
     chosen = there if everything else runtime or [name for name in OWN if name in there]
-    parity = verify(folder, chosen, model=model, isolated=True, timeout_s=timeout)
+    find = None
+    if locate:
+        from dlapp.exporting.locating import Locator
+
+        find = Locator(timeout)
+    parity = verify(folder, chosen, model=model, isolated=True, timeout_s=timeout, locate=find)
+    page = folder / "parity.html"
+    write_parity(page, folder.resolve().name, parity.to_dict(), signature, strict=strict)
     if as_json:
         print_json({"bundle": str(folder), **parity.to_dict()})
     else:
         print_parity(parity.to_dict())
-        print(f"Wrote {folder / PARITY}")
+        print(f"Wrote {folder / PARITY} and {page}")
         print(f"Next: {following_command(folder)}")
     if not parity.holds or (strict and parity.absent):
         raise typer.Exit(1)
@@ -98,6 +109,8 @@ def explain(row: dict[str, Any]) -> str:
         told += f" ({row['operator']})"
     if row["reason"]:
         told += f": {row['reason']}"
+    if row["located"]:
+        told += f"; {row['located']['told']}"
     if row["verdict"] == "not installed":
         return f"{told}. Install it: {row['remedy']}"
     return f"{told}. {row['remedy'].capitalize()}." if row["remedy"] else f"{told}."

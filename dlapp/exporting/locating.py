@@ -129,9 +129,7 @@ class Locator:
 
         return measure
 
-    def _in_file(
-        self, place: Place, cases: Sequence[Case], steps: StepCase | None, compared: Comparison
-    ) -> Located:
+    def _in_file(self, place: Place, cases: Sequence[Case], steps: StepCase | None, compared: Comparison) -> Located:
         """The file is wrong: against the model it was made of."""
         file = place.onnx if compared.case else STEP
         if place.model is None:
@@ -153,7 +151,7 @@ class Locator:
             after = _layers(graph, graph.nearest(tensor, agreeing))
             layers = graph.name(tensor)
             inside = graph.between(tensor, agreeing)
-            own = [one for one in inside if set(graph.layers(one)) & set(layers)] or inside
+            own = [one for one in inside if set(graph.layers(one)) & set(layers) and graph.weighted(one)] or inside
             operator = ", ".join(dict.fromkeys(graph.node(one)[1] for one in own))
             node, by = graph.node(tensor)[0], measured[tensor]
             told = (

@@ -33,8 +33,11 @@ class LayeredGraph:
         graph = self._proto.graph
         self.outputs = [output.name for output in graph.output]
         known = onnx.shape_inference.infer_shapes(self._proto).graph
-        self._kinds = {one.name: one.type.tensor_type.elem_type for one in (*known.value_info, *known.output)}
+        types = {one.name: one.type.tensor_type for one in (*known.value_info, *known.output)}
+        self._kinds = {name: one.elem_type for name, one in types.items()}
+        self._axes = {name: len(one.shape.dim) for name, one in types.items() if one.HasField("shape")}
         self._sizes = {one.name: int(np.prod(one.dims)) for one in graph.initializer}
+        self._floats = {one.name for one in graph.initializer if one.data_type == onnx.TensorProto.FLOAT}
         self._uses = Counter(name for node in graph.node for name in node.input)
         self._makers = {name: node for node in graph.node for name in node.output if name}
         self.tensors = [
@@ -62,6 +65,10 @@ class LayeredGraph:
         found = _SCOPE.match(name)
         return found[2] if found and found[1] == self._network else ""
 
+    def weighted(self, tensor: str) -> bool:
+        """Whether its operator has weights, which may be wrong."""
+        return any(self._sizes.get(name, 0) > 1 and name in self._floats for name in self._makers[tensor].input)
+
     @functools.cached_property
     def ends(self) -> dict[str, str]:
         """The last tensor of each layer, in the order of the graph; that of the preprocessing first."""
@@ -72,7 +79,7 @@ class LayeredGraph:
                 last[layer] = tensor
         first = next((tensor for tensor in self.tensors if self.layers(tensor)), None)
         before = [] if first is None else [name for name in self._makers[first].input if name in self.tensors]
-        return {**{PREPROCESSING: name for name in before[:1]}, **last}
+        return {PREPROCESSING: before[0], **last} if before else last
 
     def name(self, tensor: str) -> tuple[str, ...]:
         """Its layers, the preprocessing, or nothing where it is neither."""
@@ -122,10 +129,10 @@ class LayeredGraph:
             for given in (node.input, node.output):
                 for place, name in enumerate(given):
                     given[place] = names.get(name, name)
-        proto.graph.output.extend(
-            onnx.helper.make_tensor_value_info(new, self._kinds[old], None) for old, new in names.items()
-        )
-        names |= {name: name for name in self.outputs}
+        for old, new in names.items():  # OpenCV wants to know how many axes there are
+            axes = [None] * self._axes[old] if old in self._axes else None
+            proto.graph.output.append(onnx.helper.make_tensor_value_info(new, self._kinds[old], axes))
+        names = {name: name for name in self.outputs} | names  # in their order, which tract goes by
         told = [Tensor(new, _KINDS.get(self._kinds[old], "float32"), ()) for old, new in names.items()]
         signature = dataclasses.replace(
             signature, inputs=tuple(inputs), outputs=tuple(told), windows=None, detection=None, step=None, files={}
