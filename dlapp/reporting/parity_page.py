@@ -102,6 +102,7 @@ def _plot(rows: Sequence[Mapping[str, Any]], tolerance: float) -> str:
             apart.plot([_NOTHING, drawn], [place, place], color="#d5dae2", linewidth=2, zorder=1)
             marker = ">" if value >= _INCOMPARABLE else "o"
             apart.plot(drawn, place, marker, color=_color(row), markersize=7, clip_on=False)
+        apart.axvspan(tolerance, far, color=_WRONG, alpha=0.05, linewidth=0)
         apart.axvline(tolerance, color=BEST, linestyle=":", label=f"tolerance: {tolerance:.0e}")
         apart.set(xscale="log", xlim=(_NOTHING, far), xlabel="largest difference from Keras")
         apart.tick_params(left=False)
