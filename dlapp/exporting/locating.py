@@ -14,8 +14,7 @@ from dlapp.exporting.onnx_layers import LayeredGraph
 from dlapp.exporting.parity import Located, RuntimeResult, in_a_process, run_module
 from dlapp.exporting.recording import Case, StepCase
 from dlapp.exporting.replaying import Replay, replay
-from dlapp.exporting.runtimes import RUNTIMES, Graph, Outputs, Place
-from dlapp.exporting.runtimes.onnx_files import load_graphs
+from dlapp.exporting.runtimes import RUNTIMES, Graph, Outputs, Place, of_graphs
 from dlapp.files import write_json
 from dlapp.inference.bundle import ONNX, STEP
 from dlapp.signature import Tensor
@@ -74,7 +73,8 @@ class Locator:
     def _replay(self, place: Place, cases: Sequence[Case], steps: StepCase | None) -> Replay:
         """What the files give without any optimization."""
         if self._plain is None or self._plain[0] != place.folder / place.onnx:
-            runtime = load_graphs(place, _open)
+            step = None if place.signature.step is None else _open(place.folder / STEP)
+            runtime = of_graphs(place.signature, _open(place.folder / place.onnx), step)
             answers = replay(runtime, "", 0.0, cases, steps, budget_s=self._timeout_s, timed=False)
             self._plain = place.folder / place.onnx, answers
         return self._plain[1]
