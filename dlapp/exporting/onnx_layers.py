@@ -17,7 +17,7 @@ from dlapp.signature import Signature, Tensor
 PREPROCESSING = "preprocessing"  # what stands before the first layer
 _SCOPE = re.compile(r"([^/]+)/([^/]+?)(_\d+)?/")  # network and layer, each with the number that tf.name_scope adds
 _WEIGHTED = ("Conv", "ConvTranspose", "MatMul", "Gemm")
-_KINDS = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.INT32: "int32"}
+_KINDS: dict[int, str] = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.INT32: "int32"}
 
 
 class LayeredGraph:
