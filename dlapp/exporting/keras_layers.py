@@ -55,8 +55,8 @@ def _steps(model: keras.Model, signature: Signature, given: dict[str, np.ndarray
 def _answers(network: keras.Model, prepared: Any) -> dict[str, np.ndarray]:
     outputs = {
         f"layer/{node.operation.name}/{number}": tensor
-        for nodes in network._nodes_by_depth.values()
-        for node in nodes
+        for depth in sorted(network._nodes_by_depth, reverse=True)  # from the input on
+        for node in network._nodes_by_depth[depth]
         if isinstance(node.operation, keras.Layer) and not node.is_input
         for number, tensor in enumerate(node.outputs)
     }
