@@ -9,6 +9,8 @@ import typer
 if TYPE_CHECKING:
     from dlapp.exporting.parity import Parity
 
+PAGE = "parity.html"
+
 
 def command(
     bundle: Annotated[
@@ -28,17 +30,15 @@ def command(
     unsafe: Annotated[
         bool, typer.Option("--unsafe", help="With --against: load a model although a Lambda layer runs code of it.")
     ] = False,
+    locate: Annotated[
+        bool, typer.Option("--locate", help="Where a runtime differs, find the first layer that departs.")
+    ] = False,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds after which a runtime is ended.")] = 600.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Replays samples.npz in every runtime and compares with what Keras gave; exit status 1 if one differs."""
-    from dlapp.cli.console import find_bundle
-    from dlapp.cli.export import following_command
+    from dlapp.cli.console import find_bundle, print_json
     from dlapp.errors import DlappError
-    from dlapp.exporting.parity import OWN, PARITY, runnable, verify
-    from dlapp.inference.bundle import SIGNATURE
-    from dlapp.signature import Signature
-    from dlapp.training.model_folder import ModelFolder
 
     if everything and runtime:
         raise DlappError("--all runs every runtime, --runtime some: give one of them.")
@@ -47,24 +47,13 @@ def command(
             raise DlappError(
                 "--against compares an ONNX file with a .keras file: dlapp verify FILE.onnx --against FILE.keras"
             )
-        parity = _verify_file(Path(bundle), against, runtime, everything=everything, unsafe=unsafe, timeout_s=timeout)
-        _tell(parity, Path(bundle), strict=strict, as_json=as_json)
-        return
-    folder = find_bundle(bundle)
-    signature = Signature.read(folder / SIGNATURE)
-    run = ModelFolder.of_bundle(signature)
-    model = None if run is None else run.model
-    there = runnable(folder, signature, model)
-    chosen = there if everything else runtime or [name for name in OWN if name in there]
-    parity = verify(folder, chosen, model=model, isolated=True, timeout_s=timeout)
-    ending = [f"Wrote {folder / PARITY}", f"Next: {following_command(folder)}"]
-    _tell(parity, folder, ending, strict=strict, as_json=as_json)
-
-
-def _tell(parity: "Parity", what: Path, ending: Sequence[str] = (), *, strict: bool, as_json: bool) -> None:
-    """Prints the verdict; exit status 1 where it does not hold."""
-    from dlapp.cli.console import print_json
-
+        what, ending = Path(bundle), []
+        parity = _verify_file(what, against, runtime, everything=everything, unsafe=unsafe, timeout_s=timeout)
+    else:
+        what = find_bundle(bundle)
+        parity, ending = _verify_bundle(
+            what, runtime, everything=everything, strict=strict, locate=locate, timeout_s=timeout
+        )
     if as_json:
         print_json({"bundle": str(what), **parity.to_dict()})
     else:
@@ -73,6 +62,39 @@ def _tell(parity: "Parity", what: Path, ending: Sequence[str] = (), *, strict: b
             print(line)
     if not parity.holds or (strict and parity.absent):
         raise typer.Exit(1)
+
+
+def _verify_bundle(
+    folder: Path,
+    runtimes: Sequence[str] | None,
+    *,
+    everything: bool,
+    strict: bool,
+    locate: bool,
+    timeout_s: float,
+) -> "tuple[Parity, list[str]]":
+    """A bundle in the runtimes that were named, in all, or in those that dlapp needs; and what is said in the end."""
+    from dlapp.cli.export import following_command
+    from dlapp.exporting.parity import OWN, PARITY, runnable, verify
+    from dlapp.inference.bundle import SIGNATURE
+    from dlapp.reporting.parity_page import write_parity
+    from dlapp.signature import Signature
+    from dlapp.training.model_folder import ModelFolder
+
+    signature = Signature.read(folder / SIGNATURE)
+    run = ModelFolder.of_bundle(signature)
+    model = None if run is None else run.model
+    there = runnable(folder, signature, model)
+    chosen = there if everything else runtimes or [name for name in OWN if name in there]
+    find = None
+    if locate:
+        from dlapp.exporting.locating import Locator
+
+        find = Locator(timeout_s)
+    parity = verify(folder, chosen, model=model, isolated=True, timeout_s=timeout_s, locate=find)
+    page = folder / PAGE
+    write_parity(page, folder.resolve().name, parity.to_dict(), signature, strict=strict)
+    return parity, [f"Wrote {folder / PARITY} and {page}", f"Next: {following_command(folder)}"]
 
 
 def _verify_file(
@@ -145,6 +167,8 @@ def explain(row: dict[str, Any]) -> str:
         told += f" ({row['operator']})"
     if row["reason"]:
         told += f": {row['reason']}"
+    if row["located"]:
+        told += f"; {row['located']['told']}"
     if row["verdict"] == "not installed":
         return f"{told}. Install it: {row['remedy']}"
     return f"{told}. {row['remedy'].capitalize()}." if row["remedy"] else f"{told}."

@@ -46,6 +46,11 @@ def tolerance(signature: Signature) -> float:
     return TOLERANCE if signature.detection is None else _SCORE_TOLERANCE
 
 
+def equal(signature: Signature, compared: Comparison) -> bool:
+    """Whether the answers are the same, and no number of them is further off than the tolerance."""
+    return compared.agreement == 1.0 and compared.absolute <= tolerance(signature)
+
+
 def compare(signature: Signature, cases: Sequence[Case], steps: StepCase | None, found: Replay) -> Comparison:
     """The largest differences over all the cases that were run, and the share of equal answers."""
     parts: list[tuple[Comparison, int]] = []

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,6 +36,28 @@ Verdict = Literal["equal", "differs", "not supported", "not installed", "crashed
 
 
 @dataclasses.dataclass(frozen=True)
+class Located:
+    """Where in a graph the answers of a runtime begin to differ.
+
+    Attributes:
+        told: in words; also why nothing was found.
+        layers: that the first operator to depart computes; none where nothing departs or it belongs to no layer.
+        node, operator: its name and kind in the ONNX file; several kinds where only the end of a layer is known.
+        difference: the largest in that tensor, as a share of its largest number.
+        after: the layers before it, which agree.
+        reference: ``onnxruntime`` without optimizations where the file is right, ``keras`` where it is not.
+    """
+
+    told: str
+    layers: tuple[str, ...] = ()
+    node: str = ""
+    operator: str = ""
+    difference: float | None = None
+    after: tuple[str, ...] = ()
+    reference: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
 class RuntimeResult:
     """What one runtime answered, against what Keras gave.
 
@@ -56,6 +78,7 @@ class RuntimeResult:
         remedy: another runtime that runs the bundle, or the line that installs this one.
         cases: of the samples that were run, and of how many; a slow runtime does not get to all of them.
         load_s, latency_s: seconds to load, and the median for one sample alone.
+        located: of what differs, the first layer that departs; None where nobody asked.
     """
 
     runtime: str
@@ -71,6 +94,7 @@ class RuntimeResult:
     cases: tuple[int, int] = (0, 0)
     load_s: float | None = None
     latency_s: float | None = None
+    located: Located | None = None
 
     @property
     def equal(self) -> bool:
@@ -118,6 +142,10 @@ class Parity:
         return {"holds": self.holds, **fields}
 
 
+# a runtime that differs, what it was given and what it answered
+Locate = Callable[[str, Place, Sequence[Case], StepCase | None, Replay], Located]
+
+
 def verify(
     folder: str | Path,
     runtimes: Iterable[str] | None = None,
@@ -128,6 +156,7 @@ def verify(
     onnx: str = ONNX,
     foreign: bool = False,
     timeout_s: float = _TIMEOUT_S,
+    locate: Locate | None = None,
 ) -> Parity:
     """Replays the samples of a bundle in every runtime and writes ``parity.json``.
 
@@ -141,6 +170,7 @@ def verify(
         onnx: the ONNX file to run.
         foreign: whether that was written by somebody else, and knows nothing of the signature.
         timeout_s: seconds after which a process is ended.
+        locate: looks into the graph where a runtime gives other answers.
 
     Raises:
         BundleError: a file is missing or was altered, or cannot be loaded, or a runtime has no file.
@@ -169,10 +199,16 @@ def verify(
                 loaded[name], version_of(name), 0.0, cases, steps, budget_s=_BUDGET_S
             )
         elif isolated or name not in OWN:
-            found = _in_a_process(name, place, timeout_s)
+            found = in_a_process(name, place, timeout_s)
         else:
             found = _here(name, place, cases, steps)
-        results.append(found if isinstance(found, RuntimeResult) else _judge(name, signature, cases, steps, found))
+        if isinstance(found, RuntimeResult):
+            results.append(found)
+            continue
+        result = _judge(name, signature, cases, steps, found)
+        if locate is not None and result.verdict == "differs":
+            result = dataclasses.replace(result, located=locate(name, place, cases, steps, found))
+        results.append(result)
     reference = f"keras {signature.provenance['exported_with']['keras']}"
     parity = Parity(
         reference,
@@ -205,8 +241,12 @@ def _here(name: str, place: Place, cases: Sequence[Case], steps: StepCase | None
     return replay(runtime, version, time.perf_counter() - started, cases, steps, budget_s=_BUDGET_S)
 
 
-def _in_a_process(name: str, place: Place, timeout_s: float) -> Replay | RuntimeResult:
-    """A runtime that may crash, and takes nothing but its own process with it."""
+def in_a_process(name: str, place: Place, timeout_s: float, *, timed: bool = True) -> Replay | RuntimeResult:
+    """A runtime that may crash, and takes nothing but its own process with it.
+
+    Returns:
+        What it answered, or why it did not; its latency only where it is ``timed``.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         request = {
             "runtime": name,
@@ -216,6 +256,7 @@ def _in_a_process(name: str, place: Place, timeout_s: float) -> Replay | Runtime
             "threads": place.threads,
             "foreign": place.foreign,
             "budget_s": min(_BUDGET_S, timeout_s / 2),
+            "timed": timed,
         }
         folder = Path(scratch)
         write_json(folder / "request.json", request)
@@ -281,7 +322,7 @@ def _judge(
     name: str, signature: Signature, cases: Sequence[Case], steps: StepCase | None, found: Replay
 ) -> RuntimeResult:
     compared = comparing.compare(signature, cases, steps, found)
-    equal = compared.agreement == 1.0 and compared.absolute <= comparing.tolerance(signature)
+    equal = comparing.equal(signature, compared)
     where = ""
     if not equal:
         which = f"sample {compared.sample} of case {compared.case}" if compared.case else "the steps"

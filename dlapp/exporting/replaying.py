@@ -32,9 +32,19 @@ class Replay:
 
 
 def replay(
-    runtime: Runtime, version: str, load_s: float, cases: Sequence[Case], steps: StepCase | None, *, budget_s: float
+    runtime: Runtime,
+    version: str,
+    load_s: float,
+    cases: Sequence[Case],
+    steps: StepCase | None,
+    *,
+    budget_s: float,
+    timed: bool = True,
 ) -> Replay:
-    """Runs every case, or as many as begin within ``budget_s``; the first one always."""
+    """Runs every case, or as many as begin within ``budget_s``; the first one always.
+
+    The latency takes further runs, and is 0 where it is not ``timed``.
+    """
     started, outputs = time.perf_counter(), []
     for case in cases:
         if outputs and time.perf_counter() - started > budget_s:
@@ -48,7 +58,7 @@ def replay(
             probabilities, states = runtime.step(np.ascontiguousarray(tokens), states)
             answers.append(probabilities)
         found = np.stack(answers, axis=1), states
-    return Replay(version, outputs, found, load_s, _median_latency(runtime, cases[0]))
+    return Replay(version, outputs, found, load_s, _median_latency(runtime, cases[0]) if timed else 0.0)
 
 
 def _median_latency(runtime: Runtime, case: Case) -> float:

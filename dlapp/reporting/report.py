@@ -99,16 +99,11 @@ def write_page(path: Path, template: str, page: Page, **context: Any) -> None:
         page: what every report tells.
         context: what the template tells beside that.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("dlapp.reporting", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     diagnosis, history = page.diagnosis, page.history
     unit = _UNITS.get(page.metrics["task"], "%")
-    text = environment.get_template(template).render(
+    write_template(
+        path,
+        template,
         title=page.title,
         recipe=page.recipe,
         recipe_text=page.recipe.to_toml(),
@@ -123,10 +118,20 @@ def write_page(path: Path, template: str, page: Page, **context: Any) -> None:
         percent=unit == "%",
         diagnosis_plots=_plot_diagnosis(diagnosis, unit) if diagnosis else {},
         flow=page.flow and (plots.gradient_flow(page.flow[0]), page.flow[1]),
-        version=dlapp.__version__,
         **context,
     )
-    write_text(path, text)
+
+
+def write_template(path: Path, template: str, **context: Any) -> None:
+    """Writes any template of this folder, with the version of dlapp and ``context``."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("dlapp.reporting", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    write_text(path, environment.get_template(template).render(version=dlapp.__version__, **context))
 
 
 def write_report(

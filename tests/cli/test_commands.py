@@ -1,15 +1,19 @@
 """``list``, ``show``, ``export``, ``verify`` and ``predict`` as a person calls them."""
 
+import dataclasses
 import json
 import subprocess
 import sys
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
 import dlapp as package
 from dlapp.architectures import ARCHITECTURES
+from dlapp.files import sha256
+from dlapp.signature import Signature
 
 
 def test_help_names_every_verb(dlapp):
@@ -68,6 +72,25 @@ def test_export_verify_predict(dlapp, copy_of_trained):
     right = [answer["label"] in answer["input"] for answer in predictions]
     assert len(right) == 80
     assert np.mean(right) > 0.95, "the stripes are linearly separable"
+
+
+def test_verify_names_the_layer_that_was_changed(dlapp, copy_of_trained):
+    """With Keras in a process of its own, as a person calls it."""
+    folder = copy_of_trained / "export/stripes"
+    proto = onnx.load(folder / "model.onnx")
+    (weight,) = (one for one in proto.graph.initializer if one.name.endswith("Cast/ReadVariableOp:0"))
+    weight.CopyFrom(onnx.numpy_helper.from_array(-onnx.numpy_helper.to_array(weight), weight.name))
+    onnx.save(proto, folder / "model.onnx")
+    signature = Signature.read(folder / "signature.json")
+    files = {**signature.files, "model.onnx": sha256(folder / "model.onnx")}
+    dataclasses.replace(signature, files=files).write(folder / "signature.json")
+    status, out, err = dlapp("verify", "stripes", "--runtime", "onnxruntime", "--locate")
+    assert (status, err) == (1, "")
+    assert "model.onnx itself departs from Keras at classifier, after flatten" in out
+    assert "Wrote export/stripes/parity.json and export/stripes/parity.html" in out
+    (row,) = json.loads((folder / "parity.json").read_text())["results"]
+    assert (row["located"]["layers"], row["located"]["reference"]) == (["classifier"], "keras")
+    assert "departs at" in (folder / "parity.html").read_text(encoding="utf-8")
 
 
 def test_predict_goes_on_after_a_damaged_picture(dlapp, copy_of_trained):

@@ -31,7 +31,8 @@ def _answer(request: dict[str, Any], folder: Path) -> dict[str, Any]:
         started = time.perf_counter()
         runtime = load(request["runtime"], place)
         load_s = time.perf_counter() - started
-        found = replay(runtime, version, load_s, cases, steps, budget_s=request["budget_s"])
+        limits = {"budget_s": request["budget_s"], "timed": request["timed"]}
+        found = replay(runtime, version, load_s, cases, steps, **limits)
     except NotInstalled as error:
         return {"status": "not installed", "message": str(error)}
     except Exception as error:  # each library has classes of its own

@@ -16,15 +16,18 @@ from dlapp.signature import Signature
 
 def load(place: Place) -> Runtime:
     """From the file that the bundle was made of."""
-    if place.model is None:
-        raise NotInstalled("the model that was exported is not below models/ any more")
     if place.threads:
         tf.config.threading.set_intra_op_parallelism_threads(place.threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
+    return of(load_network(place), place.signature)
+
+
+def load_network(place: Place) -> keras.Model:
+    """The model that was exported, sliding where the bundle does."""
+    if place.model is None:
+        raise NotInstalled("the model that was exported is not below models/ any more")
     model = load_model(place.model)
-    if place.signature.windows is not None:
-        model = fully_convolutional(model, approximate=True)
-    return of(model, place.signature)
+    return model if place.signature.windows is None else fully_convolutional(model, approximate=True)
 
 
 def of(model: keras.Model, signature: Signature) -> Runtime:
