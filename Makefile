@@ -22,7 +22,7 @@ benchmark: .venv/ready
 
 # what the tests of export/clients/ need beside node, npm, gcc and chromium; without, they are skipped
 clients:
-	ONNXRUNTIME_NODE_INSTALL=skip npm install --no-audit --no-fund --prefix $(HOME)/.cache/dlapp \
+	ONNXRUNTIME_NODE_INSTALL=skip npm install --no-audit --no-fund --prefix $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dlapp \
 	    $(shell sed -n 's/^ *"\([a-z-]*\)": "\([0-9.]*\)",*$$/\1@\2/p' export/clients/*/package.json)
 
 .venv/ready: pyproject.toml constraints.txt
