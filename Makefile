@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check benchmark clients clean
+.PHONY: demo test check benchmark runtimes clients clean
 
 demo: .venv/ready
 	$(BIN)/dlapp demo
@@ -19,6 +19,10 @@ check: .venv/ready
 
 benchmark: .venv/ready
 	$(BIN)/python -m tests.benchmarks
+
+# an hour on two cores; goes on where it was interrupted
+runtimes: .venv/ready
+	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m tests.benchmarks.runtimes
 
 # what the tests of export/clients/ need beside node, npm, gcc and chromium; without, they are skipped
 clients:
