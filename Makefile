@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check benchmark clients clean
+.PHONY: demo test check benchmark runtimes clients clean
 
 demo: .venv/ready
 	$(BIN)/dlapp demo
@@ -20,9 +20,13 @@ check: .venv/ready
 benchmark: .venv/ready
 	$(BIN)/python -m tests.benchmarks
 
+# an hour on two cores; goes on where it was interrupted
+runtimes: .venv/ready
+	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m tests.benchmarks.runtimes
+
 # what the tests of export/clients/ need beside node, npm, gcc and chromium; without, they are skipped
 clients:
-	ONNXRUNTIME_NODE_INSTALL=skip npm install --no-audit --no-fund --prefix $(HOME)/.cache/dlapp \
+	ONNXRUNTIME_NODE_INSTALL=skip npm install --no-audit --no-fund --prefix $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dlapp \
 	    $(shell sed -n 's/^ *"\([a-z-]*\)": "\([0-9.]*\)",*$$/\1@\2/p' export/clients/*/package.json)
 
 .venv/ready: pyproject.toml constraints.txt

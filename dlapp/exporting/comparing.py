@@ -99,7 +99,7 @@ def _compare_classes(name: str, given: np.ndarray | None, wanted: np.ndarray, ca
 def _compare_values(name: str, given: np.ndarray | None, wanted: np.ndarray, case: int, unit: float) -> Comparison:
     if given is None or given.shape != wanted.shape or given.dtype != wanted.dtype:
         return Comparison(INCOMPARABLE, INCOMPARABLE, 0.0, name, case)
-    difference = np.nan_to_num(np.abs(given.astype(np.float64) - wanted), nan=INCOMPARABLE)
+    difference = _finite(np.abs(given.astype(np.float64) - wanted))
     each = difference.reshape(len(difference), -1).max(axis=1, initial=0.0)
     share = each.max() / max(float(np.abs(wanted).max(initial=0.0)), float(np.finfo(np.float32).tiny))
     return Comparison(
@@ -110,6 +110,10 @@ def _compare_values(name: str, given: np.ndarray | None, wanted: np.ndarray, cas
         case=case,
         sample=int(each.argmax()),
     )
+
+
+def _finite(differences: np.ndarray) -> np.ndarray:
+    return np.nan_to_num(differences, nan=INCOMPARABLE, posinf=INCOMPARABLE)
 
 
 def _size(values: np.ndarray) -> float:
@@ -132,7 +136,7 @@ def _compare_boxes(given: Outputs, wanted: Outputs, case: int) -> Comparison:
         corners = np.abs(given["boxes"][row, :count, np.newaxis] - wanted["boxes"][row, :count]).max(axis=-1)
         apart = np.abs(given["scores"][row, :count, np.newaxis] - wanted["scores"][row, :count])
         same = ((overlap > _SAME_BOX) | (corners < _SAME_CORNER)) & ~other
-        cost = np.where(same, apart, INCOMPARABLE).astype(np.float64)  # ties come in another order
+        cost = _finite(np.where(same, apart, INCOMPARABLE).astype(np.float64))  # ties come in another order
         pairs = linear_sum_assignment(np.minimum(cost, 2.0))
         each[row] = cost[pairs].max(initial=0.0)
         shares[row] = (cost[pairs] / np.maximum(wanted["scores"][row, :count][pairs[1]], 1e-7)).max(initial=0.0)

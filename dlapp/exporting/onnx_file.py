@@ -88,6 +88,8 @@ def write_step(go_on: Any, signature: Signature, path: Path, variables: Sequence
 
 
 def _convert(function: Any, specs: Sequence[Any]) -> onnx.ModelProto:
+    # it counts on from one file to the next, and sorts by names: by counters of other lengths in another order
+    tf2onnx.utils.INTERNAL_NAME = 1
     with _without_logging():
         try:
             proto, _ = tf2onnx.convert.from_function(
@@ -146,12 +148,13 @@ def _finish(
     del proto.graph.value_info[:]  # tf2onnx's shapes, with invented names for the dimensions
     recurrent.simplify(proto.graph)
     _give_axes(proto.graph)
-    _rename(proto.graph)
+    architecture = str(signature.provenance.get("architecture", "dlapp"))
+    _rename(proto.graph, architecture)
     domains = {node.domain for node in proto.graph.node}
     kept = [opset for opset in proto.opset_import if opset.domain in domains]
     del proto.opset_import[:]
     proto.opset_import.extend(kept)
-    proto.graph.name = str(signature.provenance.get("architecture", "dlapp"))
+    proto.graph.name = architecture
     proto.producer_name = "dlapp"
     proto.producer_version = dlapp.__version__
     onnx.helper.set_model_props(proto, {**_about(signature), **signature.metadata()})
@@ -167,38 +170,59 @@ def _about(signature: Signature) -> dict[str, str]:
     }
 
 
-def _rename(graph: onnx.GraphProto) -> None:
-    """Names nodes and tensors by what they are, and puts constants in the order of their use.
+def _rename(graph: onnx.GraphProto, network: str) -> None:
+    """Puts nodes and constants in the order of their use, and names all but ``network`` by what and where they are.
 
-    tf2onnx counts on from one file to the next and keeps some of them in sets; the same model shall be the same bytes.
+    tf2onnx counts on from one file to the next, sorts by these names, keeps some in sets, and of equal nodes one by
+    chance; the same model shall be the same bytes.
     """
     graph.doc_string = ""
-    kept = {tensor.name for tensor in (*graph.input, *graph.output)} | {""}
+    constants = {constant.name: constant for constant in graph.initializer}
+    kept = ["", *(tensor.name for tensor in (*graph.input, *graph.output))]
     names, taken = {name: name for name in kept}, set(kept)
 
     def name(given: str) -> str:
-        base = re.sub(r"__\d+", "", given) or "constant"
+        base = re.sub(r"__\d+", "", given)
+        if not base.startswith(network):  # elsewhere numbers tell equal nodes apart
+            base = re.sub(r"_\d+(?=[/:]|$)", "", base)
         number, free = 2, base
         while free in taken:
             free, number = f"{base}_{number}", number + 1
         taken.add(free)
         return free
 
-    for node in graph.node:
+    nodes = [type(node).FromString(node.SerializeToString()) for node in _in_order(graph)]
+    for node in nodes:
         node.name = name(node.name)
         for names_of in (node.input, node.output):
             for place, tensor in enumerate(names_of):
                 if tensor not in names:
-                    names[tensor] = name(tensor)
+                    names[tensor] = name(f"{node.name}/input{place}" if tensor in constants else tensor)
                 names_of[place] = names[tensor]
-    constants = {constant.name: constant for constant in graph.initializer}
-    order = [old for old in names if old in constants]
-    ordered = [constants[old] for old in order]
-    for constant, old in zip(ordered, order, strict=True):
-        constant.name = names[old]
-    kept_constants = [type(constant).FromString(constant.SerializeToString()) for constant in ordered]
-    del graph.initializer[:]
-    graph.initializer.extend(kept_constants)
+    used = [constants[old] for old in names if old in constants]
+    for constant in used:
+        constant.name = names[constant.name]
+    used = [type(constant).FromString(constant.SerializeToString()) for constant in used]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(used)
+
+
+def _in_order(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """The nodes that an output needs, each behind those that it needs itself, whatever their names."""
+    makers = {tensor: node for node in graph.node for tensor in node.output if tensor}
+    ordered: list[onnx.NodeProto] = []
+    seen: set[int] = set()
+    pending = [(makers[tensor.name], False) for tensor in reversed(graph.output) if tensor.name in makers]
+    while pending:
+        node, ready = pending.pop()
+        if ready:
+            ordered.append(node)
+        elif id(node) not in seen:
+            seen.add(id(node))
+            pending.append((node, True))
+            pending += [(makers[tensor], False) for tensor in reversed(node.input) if tensor in makers]
+    return ordered
 
 
 def _give_axes(graph: onnx.GraphProto) -> None:
@@ -212,6 +236,8 @@ def _give_axes(graph: onnx.GraphProto) -> None:
         if node.op_type != "NonMaxSuppression":
             continue
         for place in range(2, len(node.input)):
+            if not node.input[place]:  # left out
+                continue
             name = f"{node.name}_limit{place}"
             graph.node.insert(
                 list(graph.node).index(node),

@@ -327,7 +327,7 @@ def _judge(
     if not equal:
         which = f"sample {compared.sample} of case {compared.case}" if compared.case else "the steps"
         apart = (
-            "another shape, type or count"
+            "another shape, type, count or place, or NaN"
             if compared.absolute == comparing.INCOMPARABLE
             else f"{compared.absolute:.2g}"
         )

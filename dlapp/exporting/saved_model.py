@@ -65,6 +65,8 @@ def _make_repeatable(folder: Path) -> None:
             _rename_in_node(node, names)
         for function in library:
             function.signature.name = names.get(function.signature.name, function.signature.name)
+            for unused in function.signature.input_arg:
+                unused.name = _REDUNDANT.sub(r"\1", unused.name)
             for argument in function.arg_attr.values():
                 if argument.attr[_USER_NAME].s.isdigit():  # of a variable, nobody's name
                     del argument.attr[_USER_NAME]
@@ -84,7 +86,10 @@ def _make_repeatable(folder: Path) -> None:
 
 
 _USER_NAME = "_user_specified_name"
-_NUMBERED = re.compile(r"(__\w+?)_(\d+)")
+_REDUNDANT = re.compile(
+    r"_\d+(___redundant_placeholder\d+)$"
+)  # of loops: what the body needs and the condition does not
+_NUMBERED = re.compile(r"(\w+?)_(\d+)")  # bodies of loops among them
 
 
 def _nodes(graph: Any) -> Iterator[Any]:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import shutil
 import subprocess
 import sys
 
@@ -180,8 +182,13 @@ def test_names_in_the_next_command_are_quoted(dlapp, copy_of_trained, call, foll
     assert dlapp(*call)[1].splitlines()[-1] == f"Next: {following}"
 
 
-def test_help_and_list_load_no_tensorflow_and_predict_nothing_but_its_three(trained):
-    """One child process for all of it; where nothing but three packages is installed, importing others fails."""
+def test_help_list_and_verify_load_no_tensorflow_and_predict_nothing_but_its_three(trained, tmp_path):
+    """One child process for all of it; where nothing but three packages is installed, importing others fails.
+
+    That of the runtime which is verified finds no TensorFlow either.
+    """
+    for name in ("tensorflow", "keras", "tf2onnx"):
+        (tmp_path / f"{name}.py").write_text(f"raise ImportError('{name} is not there')")
     code = """
 import sys
 import dlapp.evaluation
@@ -196,6 +203,7 @@ def run(*arguments):
 
 run("--help")
 run("list")
+run("verify", "stripes", "--runtime", "onnxruntime")
 heavy = {name for name in sys.modules if name.partition(".")[0] in ("tensorflow", "keras", "tf2onnx")}
 assert not heavy, heavy
 for name in list(sys.modules):
@@ -209,7 +217,16 @@ from dlapp.cli import main
 run("generate", "--help")
 run("predict", "stripes", "pictures/above/00.png", "--json")
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=trained, capture_output=True, text=True, check=False)
+    place = shutil.copytree(trained, tmp_path / "copy")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=place,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert '"label": "above"' in done.stdout
 

@@ -19,6 +19,7 @@ from PIL import Image
 
 from dlapp.architectures import builder
 from dlapp.exporting import export
+from dlapp.exporting.runtimes import NODE_MODULES
 from dlapp.inference.bundle import Bundle
 from dlapp.inference.detecting import detect_files
 from dlapp.inference.predicting import predict
@@ -26,7 +27,6 @@ from dlapp.signature import Column, Detection, Layout, Preprocessing, Target
 
 ROOT = Path(__file__).parents[2]
 CLIENTS = ROOT / "export" / "clients"
-CACHE = Path.home() / ".cache" / "dlapp" / "node_modules"
 COLUMNS = (Column("size"), Column("district", ("1", "north", "sömewhere"), missing=True))
 TABLE = Preprocessing(
     0, None, False, "standardize", (90.0, 0.0), (900.0, 1.0), COLUMNS,
@@ -97,7 +97,7 @@ def site(tmp_path_factory) -> Path:
 
 
 def _link_packages(folder: Path, *names: str) -> None:
-    for packages in (CLIENTS / folder.name / "node_modules", CACHE):
+    for packages in (CLIENTS / folder.name / "node_modules", NODE_MODULES):
         if all((packages / name / "package.json").is_file() for name in names):
             (folder / "node_modules").symlink_to(packages)
             return

@@ -3,11 +3,13 @@
 import dataclasses
 import json
 
+import keras
 import numpy as np
 import pytest
 
 from dlapp.errors import BundleError, UnknownName
 from dlapp.exporting import verify
+from dlapp.exporting.parity import Parity, RuntimeResult
 from dlapp.exporting.runtimes import keras_model
 from dlapp.files import sha256
 from dlapp.signature import Signature
@@ -108,3 +110,34 @@ def test_a_bundle_without_signature_is_refused(copy):
     (copy.folder / "signature.json").unlink()
     with pytest.raises(BundleError, match=r"signature\.json is missing"):
         verify(copy.folder)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "holds"),
+    [
+        (["equal"], True),
+        (["equal", "not supported", "not installed"], True),
+        (["equal", "differs"], False),
+        (["equal", "crashed"], False),
+        (["not supported", "not installed"], False),  # nothing is proven
+        ([], False),
+    ],
+)
+def test_what_holds(verdicts, holds):
+    results = tuple(RuntimeResult(f"runtime {number}", verdict) for number, verdict in enumerate(verdicts))
+    parity = Parity("keras 3", results, ((1, 5),))
+    assert parity.holds is parity.to_dict()["holds"] is holds
+    assert len(parity.absent) == verdicts.count("not installed")
+
+
+def test_what_is_written_of_each_runtime(copy):
+    parity = verify(copy.folder, ["onnxruntime", "savedmodel", "onnxruntime"])
+    written = json.loads((copy.folder / "parity.json").read_text())
+    assert list(written) == ["holds", "reference", "results", "input_shapes", "tolerance"]
+    assert [row["runtime"] for row in written["results"]] == ["onnxruntime", "savedmodel"], "once, as asked for"
+    fields = [field.name for field in dataclasses.fields(RuntimeResult)]
+    for row, result in zip(written["results"], parity.results, strict=True):
+        assert list(row) == [*fields, "equal", "same_answer"]
+        assert (row["verdict"], row["equal"], row["same_answer"], row["cases"]) == ("equal", True, True, [2, 2])
+        assert (row["load_s"], row["latency_s"]) == (result.load_s, result.latency_s)
+    assert written["reference"] == f"keras {keras.__version__}"

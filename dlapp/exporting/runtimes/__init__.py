@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import os
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -17,8 +18,10 @@ Outputs = dict[str, np.ndarray]
 # the last tokens and states in; the probabilities of the next ones and new states out
 Step = Callable[[np.ndarray, Sequence[np.ndarray]], tuple[np.ndarray, list[np.ndarray]]]
 Graph = Callable[[Mapping[str, np.ndarray]], Outputs]  # tensors in and out by name
-NODE_MODULES = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "dlapp" / "node_modules"
-_NPM = "ONNXRUNTIME_NODE_INSTALL=skip npm install --prefix ~/.cache/dlapp"  # the script would fetch CUDA's libraries
+_CACHE = os.environ.get("XDG_CACHE_HOME")
+NODE_MODULES = Path(_CACHE or "~/.cache").expanduser() / "dlapp" / "node_modules"
+_PREFIX = shlex.quote(str(NODE_MODULES.parent)) if _CACHE else "~/.cache/dlapp"
+_NPM = f"ONNXRUNTIME_NODE_INSTALL=skip npm install --prefix {_PREFIX}"  # the script would fetch CUDA's libraries
 
 
 class Run(Protocol):

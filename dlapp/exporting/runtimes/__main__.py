@@ -1,6 +1,7 @@
 """``python -m dlapp.exporting.runtimes REQUEST.json``: one runtime in a process that may crash."""
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -36,7 +37,8 @@ def _answer(request: dict[str, Any], folder: Path) -> dict[str, Any]:
     except NotInstalled as error:
         return {"status": "not installed", "message": str(error)}
     except Exception as error:  # each library has classes of its own
-        return {"status": "not supported", "message": str(error)}
+        # a bundle is passed on, and where it lay says nothing
+        return {"status": "not supported", "message": str(error).replace(f"{bundle}{os.sep}", "")}
     arrays = {f"{number}/{name}": v for number, given in enumerate(found.outputs) for name, v in given.items()}
     if found.steps is not None:
         arrays["steps/probabilities"] = found.steps[0]
