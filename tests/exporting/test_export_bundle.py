@@ -32,7 +32,6 @@ def test_a_bundle_holds_its_files_and_their_hashes(exported):
         "model.onnx",
         "samples.npz",
         "saved_model/1/assets/signature.json",
-        "saved_model/1/fingerprint.pb",
         "saved_model/1/saved_model.pb",
         "saved_model/1/variables/variables.data-00000-of-00001",
         "saved_model/1/variables/variables.index",
