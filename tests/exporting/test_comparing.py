@@ -15,6 +15,7 @@ ROWS = Preprocessing(0)
 CLASSES = signatures.classification(("a", "b", "c"), ROWS)
 PRICE = signatures.regression(Target("price", mean=1000.0, deviation=50.0), ROWS)
 CHANGE = signatures.regression(Target("change", mean=-3.0, deviation=50.0), ROWS)
+LOSS = signatures.regression(Target("loss", mean=-300.0, deviation=50.0), ROWS)
 BOXES = signatures.boxes(("disc", "square"), Preprocessing(3, (32, 32)), Detection((1, 1), ((0.5, 0.5),), most=3))
 WORDS = Preprocessing(0, vocabulary=Vocabulary((PADDING, UNKNOWN, "a"), "word"))
 WRITER = signatures.language_model(WORDS, (2,))
@@ -126,7 +127,9 @@ def test_infinity_is_a_number_in_json():
 
 
 @pytest.mark.parametrize(
-    ("signature", "unit"), [(PRICE, 1000.0), (CHANGE, 50.0)], ids=["of the mean", "of the deviation"]
+    ("signature", "unit"),
+    [(PRICE, 1000.0), (CHANGE, 50.0), (LOSS, 300.0)],
+    ids=["of the mean", "of the deviation", "of a negative mean"],
 )
 def test_values_in_the_unit_of_their_target(signature, unit):
     wanted = np.array([[800.0], [1200.0], [1000.0]], np.float32)
@@ -136,6 +139,14 @@ def test_values_in_the_unit_of_their_target(signature, unit):
     assert found.relative == pytest.approx(found.absolute * unit / 1200, rel=1e-9)
     assert found.agreement == pytest.approx(2 / 3), "the share within 1e-5"
     assert found.sample == 2
+
+
+def test_the_largest_share_may_be_elsewhere():
+    wanted = [{"value": np.array([[1000.0]], np.float32)}, {"value": np.array([[1.0]], np.float32)}]
+    given = [{"value": np.array([[1001.0]], np.float32)}, {"value": np.array([[1.5]], np.float32)}]
+    found = compared(PRICE, wanted, given)
+    assert (found.absolute, found.case) == (pytest.approx(0.001), 1)
+    assert found.relative == 0.5
 
 
 def test_tags_agree_where_all_of_a_sample_do():
