@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,7 @@ def _rename(graph: onnx.GraphProto, network: str) -> None:
     """
     graph.doc_string = ""
     constants = {constant.name: constant for constant in graph.initializer}
+    uses = Counter(tensor for node in graph.node for tensor in node.input)
     kept = ["", *(tensor.name for tensor in (*graph.input, *graph.output))]
     names, taken = {name: name for name in kept}, set(kept)
 
@@ -197,7 +199,9 @@ def _rename(graph: onnx.GraphProto, network: str) -> None:
         for names_of in (node.input, node.output):
             for place, tensor in enumerate(names_of):
                 if tensor not in names:
-                    names[tensor] = name(f"{node.name}/input{place}" if tensor in constants else tensor)
+                    # of equal constants, which have several uses, it kept one name by chance; others tell the layer
+                    shared = tensor in constants and uses[tensor] > 1
+                    names[tensor] = name(f"{node.name}/input{place}" if shared else tensor)
                 names_of[place] = names[tensor]
     used = [constants[old] for old in names if old in constants]
     for constant in used:
