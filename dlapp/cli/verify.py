@@ -124,19 +124,17 @@ def _verify_file(
 def print_parity(parity: dict[str, Any]) -> None:
     """The verdict as a table, and what is to be said of each runtime that does not agree."""
     import rich
-    from rich.box import SIMPLE
     from rich.table import Table
 
     shapes = ", ".join(" x ".join(map(str, shape)) for shape in parity["input_shapes"])
     table = Table(
         title=f"parity with {parity['reference']}",
         caption=f"samples of {shapes}; at most {parity['tolerance']:.0e}",
-        box=SIMPLE,  # 80 columns have no room for lines
-        show_edge=False,
+        box=None,  # 80 columns have no room for lines
         padding=(0, 1, 0, 0),
         pad_edge=False,
     )
-    for column in ("runtime", "version", "differs", "relative", "same", "load, s", "latency, ms", "verdict"):
+    for column in ("runtime", "version", "differs", "relative", "same", "load\ns", "latency\nms", "verdict"):
         left = column in ("runtime", "version", "verdict")
         table.add_column(column, justify="left" if left else "right", no_wrap=True)
     for row in parity["results"]:
@@ -171,4 +169,4 @@ def explain(row: dict[str, Any]) -> str:
         told += f"; {row['located']['told']}"
     if row["verdict"] == "not installed":
         return f"{told}. Install it: {row['remedy']}"
-    return f"{told}. {row['remedy'].capitalize()}." if row["remedy"] else f"{told}."
+    return f"{told}. Instead: {row['remedy']}." if row["remedy"] else f"{told}."

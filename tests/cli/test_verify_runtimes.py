@@ -39,7 +39,7 @@ def test_a_runtime_that_crashes(dlapp, copy_of_trained, tract):
     tract("import os; os.abort()")
     status, out, _ = dlapp(*BOTH)
     assert status == 1
-    assert "tract: crashed: it was ended by SIGABRT. Onnxruntime runs it.\n" in out
+    assert "tract: crashed: it was ended by SIGABRT. Instead: onnxruntime runs it.\n" in out
 
 
 def test_a_runtime_that_hangs(dlapp, copy_of_trained, tract):
