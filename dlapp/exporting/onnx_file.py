@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import onnx
 import tf2onnx
+from tf2onnx.optimizer.merge_duplicated_nodes_optimizer import MergeDuplicatedNodesOptimizer
 
 import dlapp
 from dlapp.errors import BundleError, ModelError
@@ -86,6 +87,10 @@ def write_step(go_on: Any, signature: Signature, path: Path, variables: Sequence
     _finish(proto, signature, step.inputs, step.outputs)
     proto.doc_string = f"one step of {proto.graph.name} for {signature.task}: token and states in, states out"
     _save(proto, path)
+
+
+# of equal nodes it keeps one with the most outputs, and of those one by chance
+MergeDuplicatedNodesOptimizer._len_of_node_output = staticmethod(lambda node: (len(node.output), node.name))
 
 
 def _convert(function: Any, specs: Sequence[Any]) -> onnx.ModelProto:
@@ -174,8 +179,8 @@ def _about(signature: Signature) -> dict[str, str]:
 def _rename(graph: onnx.GraphProto, network: str) -> None:
     """Puts nodes and constants in the order of their use, and names all but ``network`` by what and where they are.
 
-    tf2onnx counts on from one file to the next, sorts by these names, keeps some in sets, and of equal nodes one by
-    chance; the same model shall be the same bytes.
+    tf2onnx counts on from one file to the next, sorts by these names and keeps some in sets; the same model shall be
+    the same bytes.
     """
     graph.doc_string = ""
     constants = {constant.name: constant for constant in graph.initializer}

@@ -172,7 +172,7 @@ def detector(folder):
 
 def writer(folder):
     words = Vocabulary((PADDING, UNKNOWN, "a", "b"), "character")
-    model = scale(recurrent(form="one_to_many", classes=4, cell="gru", units=3, vocabulary=4, embedding_size=2))
+    model = scale(recurrent(form="one_to_many", classes=4, cell="gru", units=(3, 2), vocabulary=4, embedding_size=2))
     export(model, folder, preprocessing=Preprocessing(0, vocabulary=words), samples=np.array([[2, 3, 2]], np.int32))
 """
 
