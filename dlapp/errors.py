@@ -11,6 +11,8 @@
     ├── TrainingError             a run that cannot start, go on or be resumed
     │   └── TrainingDiverged      the loss became NaN or infinite
     ├── ModelError                a network that cannot be read from its file, or has no exported form
+    ├── NotInstalled              a runtime that is not on this machine
+    ├── NotSupported              a runtime that has no way to run a bundle
     ├── BundleError               a bundle that is incomplete, altered or not a bundle
     └── CheckFailed               a check did not hold: exit status 1
         ├── ParityError           two runtimes gave different answers
@@ -83,6 +85,14 @@ class TrainingDiverged(TrainingError):
 
 class ModelError(DlappError):
     """A network cannot be read from its file, or has no exported form."""
+
+
+class NotInstalled(DlappError):
+    """What a runtime is made of is not on this machine."""
+
+
+class NotSupported(DlappError):
+    """A runtime has no way to run this bundle."""
 
 
 class BundleError(DlappError):

@@ -33,7 +33,9 @@ def load_model(path: Path, *, unsafe: bool = False) -> keras.Model:
             )
         return keras.models.load_model(path, safe_mode=not unsafe)
     except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise ModelError(f"{path} cannot be read as a Keras model: {error}") from error
+        told = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        remedy = " Load it in Python and give it to dlapp.exporting.export()." if "Could not locate" in told else ""
+        raise ModelError(f"{path} cannot be read as a Keras model: {told}{remedy}") from error
 
 
 def _lambdas(path: Path) -> list[str]:

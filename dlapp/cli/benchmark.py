@@ -60,7 +60,7 @@ def command(
         "processors": os.cpu_count(),
         "threads": threads,
         "inputs": "test" if examples is not None else "samples.npz",
-        "input_shape": list(batches[1].shape[1:]),
+        "input_shape": list(next(iter(batches[1].values())).shape[1:]),
         "metric": metric,
         "results": [
             _result(folder, signature, variant, name, timings[variant, name], metric) for variant, name in rows
@@ -84,11 +84,7 @@ def open_runtime(name: str, place: "Place") -> "Run":
     from dlapp.inference.timing import Timed
 
     runtime = load(name, place)
-    return Timed(functools.partial(_run, runtime.run, place.signature.inputs[0].name), runtime.last_s)
-
-
-def _run(run: Any, name: str, inputs: "np.ndarray") -> object:
-    return run({name: inputs})
+    return Timed(runtime.run, runtime.last_s)
 
 
 def _rows(folder: Path, signature: "Signature", wanted: Sequence[str] | None) -> list[tuple[str, str]]:
@@ -149,9 +145,11 @@ def _measure(
     from dlapp.inference.bundle import Bundle, variants_of
     from dlapp.training.answering import JUDGED_BY, SMALLER_IS_BETTER
 
-    name = JUDGED_BY[signature.task]
+    name = JUDGED_BY.get(signature.task, "metric")
     values: dict[str, float | None] = {}
-    if signature.windows is not None:
+    if signature.task not in JUDGED_BY:
+        examples, reason = None, f"{folder.name} was not trained by dlapp"
+    elif signature.windows is not None:
         reason = "a bundle that slides gives a map, and test has a class for each picture"
     elif examples is not None:
         for variant in variants_of(signature):
@@ -168,8 +166,8 @@ def _measure(
     }
 
 
-def _inputs(folder: Path, signature: "Signature", examples: "Examples | None") -> "dict[int, np.ndarray]":
-    """Batches of raw inputs of one shape: of test, or else of the samples, repeated where there are too few."""
+def _inputs(folder: Path, signature: "Signature", examples: "Examples | None") -> "dict[int, dict[str, np.ndarray]]":
+    """Batches of raw inputs of one shape, by name: of test or else of the samples, repeated where they are too few."""
     import numpy as np
 
     from dlapp import pictures
@@ -177,12 +175,16 @@ def _inputs(folder: Path, signature: "Signature", examples: "Examples | None") -
     from dlapp.training.answering_bundles import raw_batches
 
     if examples is None or signature.windows is not None:  # photographs may be smaller than a window
-        some = recording.read(folder, signature)[0].inputs[signature.inputs[0].name]
+        named = dict(recording.read(folder, signature)[0].inputs)
     else:
         some = next(iter(raw_batches(examples, signature, range(min(len(examples), max(_SIZES))), size=max(_SIZES))))
         if signature.preprocessing.size is not None:  # 32 photographs as a camera gives them would fill the memory
             some = np.stack([pictures.shrink(picture, _SIDE) for picture in some])
-    return {size: np.ascontiguousarray(some[np.arange(size) % len(some)]) for size in _SIZES}
+        named = {signature.inputs[0].name: some}
+    return {
+        size: {name: np.ascontiguousarray(some[np.arange(size) % len(some)]) for name, some in named.items()}
+        for size in _SIZES
+    }
 
 
 def _time(
@@ -191,7 +193,7 @@ def _time(
     rows: Sequence[tuple[str, str]],
     threads: int,
     seconds: float,
-    batches: "Mapping[int, np.ndarray]",
+    batches: "Mapping[int, Mapping[str, np.ndarray]]",
 ) -> "dict[tuple[str, str], Timing]":
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn

@@ -118,7 +118,7 @@ def command(
 
 def following_command(bundle: Path) -> str:
     """What a person tries next with this bundle."""
-    from dlapp.inference.bundle import SIGNATURE
+    from dlapp.inference.bundle import ONNX, SIGNATURE
     from dlapp.signature import Signature
 
     signature = Signature.read(bundle / SIGNATURE)
@@ -127,7 +127,7 @@ def following_command(bundle: Path) -> str:
         return f"dlapp generate {name}"
     if preprocessing.vocabulary is not None:
         return f'dlapp predict {name} "some text"'
-    if signature.task == "tensors":
+    if signature.task == "tensors" or ONNX not in signature.files:
         return f"dlapp verify {name} --all"
     slide = "" if signature.windows is None else " --slide"
     return f"dlapp predict {name} {'TABLE.csv' if preprocessing.size is None else 'PICTURE...'}{slide}"
@@ -206,10 +206,12 @@ def export_file(
         SourceError: the samples cannot be read.
     """
     import numpy as np
+    import tensorflow as tf
 
     from dlapp import exporting
     from dlapp.architectures.loading import load_model
     from dlapp.errors import ModelError, SourceError
+    from dlapp.exporting.any_model import explain
 
     if path.suffix == ".h5":
         raise ModelError(f"{path} is in Keras's old format: load it in Python and save it as {path.stem}.keras.")
@@ -232,8 +234,9 @@ def export_file(
             storage_uri=storage_uri,
             provenance={"name": bundle.name, "file": path.name, **_describe(about, {})},
         )
-    except ValueError as error:
-        raise ModelError(f"{path} cannot be exported: {error}") from error
+    except (ValueError, tf.errors.OpError) as error:
+        told = explain(str(error), model)
+        raise ModelError(f"{path} cannot be exported. {told} --samples FILE.npz gives inputs that fit it.") from error
 
 
 def _choose(to: str | None, default: Sequence[str], storage_uri: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:

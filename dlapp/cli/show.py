@@ -35,9 +35,12 @@ def command(
 ) -> None:
     """Shows layers, output shapes, parameters, multiply-adds and receptive fields; or the metadata of a bundle."""
     from dlapp.cli import console
+    from dlapp.errors import DlappError, UnknownName
 
     bundle = _find_bundle(architecture)
     if bundle is not None:
+        if input_shape or classes or settings or plot:
+            raise DlappError(f"{bundle} is a bundle: --input, --classes, --set and --plot are for architectures.")
         _show_bundle(bundle, as_json=as_json)
         return
     console.import_tensorflow()
@@ -48,7 +51,6 @@ def command(
     from dlapp.architectures.heads import for_inference
     from dlapp.architectures.recurrent_networks import reads_one_way
     from dlapp.architectures.summary import reductions, summarize
-    from dlapp.errors import DlappError, UnknownName
     from dlapp.recipe import parse_setting
 
     make = builder(architecture)
@@ -185,7 +187,9 @@ def _show_bundle(folder: Path, *, as_json: bool) -> None:
         return
     for name, value in _facts(signature, about):
         print(f"{name:14} {value}")
-    print(f"\nNext: dlapp verify {shlex.quote(folder.name)} --all")
+    if "recipe" in signature.provenance:
+        print(f"\n{signature.provenance['recipe'].rstrip()}")
+    print(f"\nNext: dlapp verify {shlex.quote(folder.resolve().name)} --all")
 
 
 def _facts(signature: "Signature", about: dict[str, Any]) -> list[tuple[str, str]]:

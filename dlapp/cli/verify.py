@@ -47,9 +47,13 @@ def command(
             raise DlappError(
                 "--against compares an ONNX file with a .keras file: dlapp verify FILE.onnx --against FILE.keras"
             )
-        what, ending = Path(bundle), []
+        if locate:
+            raise DlappError("--locate looks into bundles: leave it out with --against.")
+        what, ending = Path(bundle), [f"Next: dlapp export {against} writes a bundle of the model"]
         parity = _verify_file(what, against, runtime, everything=everything, unsafe=unsafe, timeout_s=timeout)
     else:
+        if unsafe:
+            raise DlappError("--unsafe goes with --against FILE.keras: leave it out.")
         what = find_bundle(bundle)
         parity, ending = _verify_bundle(
             what, runtime, everything=everything, strict=strict, locate=locate, timeout_s=timeout

@@ -17,4 +17,4 @@ def __getattr__(name: str) -> Any:
         from dlapp.exporting.parity import verify
 
         return verify
-    raise AttributeError(name)
+    raise AttributeError(f"dlapp.exporting has no {name}")

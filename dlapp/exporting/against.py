@@ -61,6 +61,7 @@ def write_bundle(path: Path, model: keras.Model, folder: Path, *, seed: int = 0)
         raise ModelError(f"{path} is not {model.name}, which does not take what the file does. {told}") from error
     shutil.copyfile(path, folder / ONNX)
     for name in _external(proto):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         link(path.parent / name, folder / name)  # ONNX Runtime follows no other link out of the folder
     recording.write(folder / recording.SAMPLES, signature, cases)
     dataclasses.replace(signature, files={ONNX: sha256(folder / ONNX)}).write(folder / SIGNATURE)
@@ -102,7 +103,11 @@ def _own_signature(proto: onnx.ModelProto, path: Path) -> Signature | None:
     told = {entry.key: entry.value for entry in proto.metadata_props}
     if not {"format", "task", "preprocessing"} <= told.keys():
         return None
-    fields = {key: json.loads(value) for key, value in told.items()}
+    known = {field.name for field in dataclasses.fields(Signature)} | {"format"}
+    try:
+        fields = {key: json.loads(value) for key, value in told.items() if key in known}
+    except ValueError as error:
+        raise BundleError(f"the metadata of {path} is no signature of dlapp's: {error}.") from error
     return Signature.from_dict({**fields, "files": {}}, where=str(path))
 
 

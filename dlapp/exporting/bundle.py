@@ -99,6 +99,8 @@ def export(
     facts = {"name": folder.name, "architecture": model.name, **(provenance or {})}
     facts["exported_with"] = {"dlapp": dlapp.__version__, "keras": keras.__version__, "tensorflow": tf.__version__}
     if preprocessing is None:
+        if labels or target is not None or detection is not None or sliding or approximate:
+            raise ValueError("labels, target, detection and sliding are for models with preprocessing: give it too.")
         model = any_model.as_functional(model, input_signature)
         signature = any_model.signature_of(model, facts)
         if layouts and len(signature.inputs) > 1:
@@ -147,7 +149,7 @@ def export(
         if not found.holds:
             worst = max(found.results, key=lambda result: result.largest_difference or 0.0)
             raise ParityError(
-                f"{worst.runtime} differs from Keras by {worst.largest_difference:.2g} "
+                f"{worst.runtime} differs from Keras by {worst.largest_difference:.2g} in {worst.where} "
                 f"(at most {found.tolerance:.0e} is allowed); no bundle was left in {folder}."
             )
     return found

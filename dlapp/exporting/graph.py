@@ -216,10 +216,15 @@ def with_onnx_operators(model: keras.Model, *, tokens: bool = False, loops: bool
     """
     known = _OPERATORS | ({layers.Embedding: _Embedding} if tokens else {})
 
+    def fits(layer: keras.Layer) -> bool:
+        if isinstance(layer, layers.Flatten):
+            return layer.data_format == "channels_last" and None not in layer.get_build_config()["input_shape"][1:]
+        return type(layer) in known
+
     def with_operator(layer: keras.Layer) -> keras.Layer:
         if loops and recurrent.has_operator(layer):
             return recurrent.with_operator(layer)
-        if type(layer) not in known:
+        if not fits(layer):
             return layer
         other = known[type(layer)].from_config(layer.get_config())
         other.build_from_config(layer.get_build_config())
@@ -228,7 +233,7 @@ def with_onnx_operators(model: keras.Model, *, tokens: bool = False, loops: bool
 
     if loops and any(recurrent.has_operator(layer) for layer in model.layers):
         recurrent.check_masks(model, right_padded=tokens)
-    elif not any(isinstance(layer, tuple(known)) for layer in model.layers):
+    elif not any(map(fits, model.layers)):
         return model
     return keras.models.clone_model(model, clone_function=with_operator, call_function=recurrent.call)
 

@@ -14,7 +14,7 @@ from dlapp.exporting.onnx_layers import LayeredGraph
 from dlapp.exporting.parity import Located, RuntimeResult, in_a_process, run_module
 from dlapp.exporting.recording import Case, StepCase
 from dlapp.exporting.replaying import Replay, replay
-from dlapp.exporting.runtimes import RUNTIMES, Graph, Outputs, Place, of_graphs
+from dlapp.exporting.runtimes import RUNTIMES, Graph, Place, of_graphs
 from dlapp.files import write_json
 from dlapp.inference.bundle import ONNX, STEP
 from dlapp.signature import Tensor
@@ -118,7 +118,9 @@ class Locator:
                 nothing = {output.name: np.zeros(1, np.float32) for output in copy.signature.outputs}
                 cases = [Case(one, nothing) for one in fed]
                 recording.write(copy.folder / recording.SAMPLES, copy.signature, cases)
-                there = dataclasses.replace(place, folder=copy.folder, signature=copy.signature, onnx=ONNX, model=None)
+                there = dataclasses.replace(
+                    place, folder=copy.folder, signature=copy.signature, onnx=ONNX, model=None, foreign=True
+                )
                 found = in_a_process(name, there, self._timeout_s, timed=False)
                 if isinstance(found, RuntimeResult):
                     return None
@@ -197,18 +199,9 @@ _Layers = dict[str, list[np.ndarray]]
 
 def _open(path: Path) -> Graph:
     """A file in ONNX Runtime, one operator after another as they stand there."""
-    import onnxruntime
+    from dlapp.exporting.runtimes.onnx_runtime import open_session
 
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-
-    def run(given: Mapping[str, np.ndarray]) -> Outputs:
-        return dict(zip(names, session.run(names, dict(given)), strict=True))
-
-    return run
+    return open_session(path, optimized=False)
 
 
 def _inputs(place: Place, *, steps: bool) -> Sequence[Tensor]:

@@ -89,14 +89,8 @@ def write_step(go_on: Any, signature: Signature, path: Path, variables: Sequence
     _save(proto, path)
 
 
-# of equal nodes it keeps one with the most outputs, and of those one by chance
-MergeDuplicatedNodesOptimizer._len_of_node_output = staticmethod(lambda node: (len(node.output), node.name))
-
-
 def _convert(function: Any, specs: Sequence[Any]) -> onnx.ModelProto:
-    # it counts on from one file to the next, and sorts by names: by counters of other lengths in another order
-    tf2onnx.utils.INTERNAL_NAME = 1
-    with _without_logging():
+    with _without_logging(), _repeatable():
         try:
             proto, _ = tf2onnx.convert.from_function(
                 function,
@@ -126,9 +120,10 @@ def _check_operators(proto: onnx.ModelProto, layers: Sequence[str]) -> None:
 
 def _check_loops(proto: onnx.ModelProto, layers: Sequence[str]) -> None:
     for node in proto.graph.node:
-        if node.op_type in ("Loop", "Scan"):
+        if node.op_type in ("Loop", "Scan", "If"):
+            what = "a branch" if node.op_type == "If" else "a loop"
             raise BundleError(
-                f"{layer_of(node.name, layers)} would be a loop in the ONNX file, which some runtimes refuse: of the "
+                f"{layer_of(node.name, layers)} would be {what} in the ONNX file, which some runtimes refuse: of the "
                 "recurrent layers SimpleRNN, GRU and LSTM are operators, all others need unroll=True. "
                 f"Or: {_REMEDY[0].lower()}{_REMEDY[1:]}"
             )
@@ -266,7 +261,7 @@ def _save(proto: onnx.ModelProto, path: Path) -> None:
         onnx.save(proto, path)
     try:
         onnx.checker.check_model(path if large else proto, full_check=True)
-    except onnx.checker.ValidationError as error:
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise BundleError(f"tf2onnx wrote an invalid graph: {error}") from error
 
 
@@ -397,6 +392,22 @@ def _weights(nodes: _Nodes, shape: str, size: str, axis: int) -> str:
     weights = nodes("Max", nodes("Sub", one, nodes("Div", nodes("Abs", apart), reach)), zero)
     total = nodes("ReduceSum", weights, nodes.constant([1], np.int64), keepdims=1)
     return nodes("Div", weights, total)
+
+
+@contextlib.contextmanager
+def _repeatable() -> Iterator[None]:
+    """tf2onnx without what differs from one file to the next.
+
+    It counts on, and sorts by names: by counters of other lengths in another order. Of equal nodes it keeps one with the
+    most outputs, and of those one by chance.
+    """
+    before = MergeDuplicatedNodesOptimizer.__dict__["_len_of_node_output"]
+    tf2onnx.utils.INTERNAL_NAME = 1
+    MergeDuplicatedNodesOptimizer._len_of_node_output = staticmethod(lambda node: (len(node.output), node.name))
+    try:
+        yield
+    finally:
+        MergeDuplicatedNodesOptimizer._len_of_node_output = before
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ from dlapp.exporting.recording import Case, StepCase
 from dlapp.exporting.replaying import Replay, replay
 from dlapp.exporting.runtimes import RUNTIMES, Place, Runtime, load, version_of
 from dlapp.files import write_json
-from dlapp.inference.bundle import ONNX, SAVED_MODEL, SIGNATURE, check_files
+from dlapp.inference.bundle import SAVED_MODEL, SIGNATURE, check_files
 from dlapp.signature import Signature
 
 PARITY = "parity.json"
@@ -125,9 +125,10 @@ class Parity:
 
     @property
     def holds(self) -> bool:
-        """Whether some runtime agrees, and none that ran gives another answer or breaks down."""
+        """Whether some runtime agrees, none gives another answer or breaks down, and those that dlapp needs do run."""
         verdicts = {result.verdict for result in self.results}
-        return "equal" in verdicts and not verdicts & {"differs", "crashed"}
+        refused = any(result.verdict == "not supported" and result.runtime in OWN for result in self.results)
+        return "equal" in verdicts and not verdicts & {"differs", "crashed"} and not refused
 
     @property
     def absent(self) -> tuple[str, ...]:
@@ -153,7 +154,6 @@ def verify(
     loaded: Mapping[str, Runtime] | None = None,
     model: Path | None = None,
     isolated: bool = False,
-    onnx: str = ONNX,
     foreign: bool = False,
     timeout_s: float = _TIMEOUT_S,
     locate: Locate | None = None,
@@ -167,8 +167,7 @@ def verify(
         loaded: runtimes that are in this process already.
         model: the ``.keras`` file that was exported, for the runtime ``keras``; a bundle does not hold it.
         isolated: run each of them in a process of its own; those that dlapp does not need always are.
-        onnx: the ONNX file to run.
-        foreign: whether that was written by somebody else, and knows nothing of the signature.
+        foreign: whether the ONNX file was written by somebody else, and knows nothing of the signature.
         timeout_s: seconds after which a process is ended.
         locate: looks into the graph where a runtime gives other answers.
 
@@ -180,7 +179,7 @@ def verify(
     signature = Signature.read(folder / SIGNATURE)
     check_files(folder, signature)
     loaded = loaded or {}
-    place = Place(folder, signature, onnx, model, foreign=foreign)
+    place = Place(folder, signature, model=model, foreign=foreign)
     there = [name for name in RUNTIMES if name in loaded or _has_file(place, name)]
     chosen = [name for name in OWN if name in there] if runtimes is None else list(dict.fromkeys(runtimes))
     if not chosen:
@@ -264,6 +263,8 @@ def in_a_process(name: str, place: Place, timeout_s: float, *, timed: bool = Tru
         if not (folder / "answer.json").is_file():
             return RuntimeResult(name, "crashed", reason=_shorten(f"{ended}: {told}" if told else ended))
         answer = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
+        if answer["status"] == "refused":
+            raise BundleError(answer["message"])
         if answer["status"] != "run":
             reason = _shorten(answer["message"])
             operator = _operator(answer["message"], place)
@@ -293,7 +294,8 @@ def run_module(module: str, arguments: Sequence[str | Path], timeout_s: float) -
     """
     path = os.pathsep.join([str(Path(dlapp.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
-    with tempfile.TemporaryFile() as errors:
+    with tempfile.TemporaryFile() as errors, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        environment["TMPDIR"] = scratch  # what a process that is ended leaves goes too
         process = subprocess.Popen(
             [sys.executable, "-m", module, *map(str, arguments)],
             env=environment,

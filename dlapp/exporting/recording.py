@@ -53,16 +53,24 @@ def write(path: Path, signature: Signature, cases: Sequence[Case], steps: StepCa
     behind ``step_``, where ``token`` and ``probabilities`` have a second axis, of time."""
     arrays: dict[str, np.ndarray] = {}
     for number, case in enumerate(cases, start=1):
-        prefix, suffix = "", "" if number == 1 else f"_{number}"
+        form = _form(signature, number)
         if case.min_score is not None:
-            prefix, suffix = _UNSURE, ""
+            form = _UNSURE + "{}"
             arrays[f"{_UNSURE}min_score"] = np.array(case.min_score, np.float32)
-        arrays |= {prefix + name + suffix: values for name, values in (*case.inputs.items(), *case.outputs.items())}
+        arrays |= {form.format(name): values for name, values in (*case.inputs.items(), *case.outputs.items())}
     if steps is not None and signature.step is not None:
         told = zip(signature.step.inputs, (steps.tokens, *steps.states), strict=True)
         given = zip(signature.step.outputs, (steps.probabilities, *steps.after), strict=True)
         arrays |= {_STEP + tensor.name: values for tensor, values in (*told, *given)}
     np.savez_compressed(path, **arrays)  # pyright: ignore[reportArgumentType]
+
+
+def _form(signature: Signature, number: int) -> str:
+    """What the names of a case are: those of the signature, then ``image_2``; of a model whose names are anything
+    ``2/x``, which is no name."""
+    if number == 1:
+        return "{}"
+    return f"{number}/{{}}" if signature.task == "tensors" else f"{{}}_{number}"
 
 
 def read(folder: Path, signature: Signature) -> list[Case]:
@@ -71,17 +79,14 @@ def read(folder: Path, signature: Signature) -> list[Case]:
     names = [given.name for given in signature.inputs], [output.name for output in signature.outputs]
     with np.load(folder / SAMPLES, allow_pickle=False) as archive:
 
-        def take(prefix: str, suffix: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-            inputs, outputs = ({name: archive[prefix + name + suffix] for name in some} for some in names)
+        def take(form: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+            inputs, outputs = ({name: archive[form.format(name)] for name in some} for some in names)
             return inputs, outputs
 
-        while True:
-            suffix = "" if not cases else f"_{len(cases) + 1}"
-            if names[0][0] + suffix not in archive.files:
-                break
-            cases.append(Case(*take("", suffix)))
+        while (form := _form(signature, len(cases) + 1)).format(names[0][0]) in archive.files:
+            cases.append(Case(*take(form)))
         if f"{_UNSURE}min_score" in archive.files:
-            cases.append(Case(*take(_UNSURE, ""), float(archive[f"{_UNSURE}min_score"])))
+            cases.append(Case(*take(_UNSURE + "{}"), float(archive[f"{_UNSURE}min_score"])))
     return cases
 
 

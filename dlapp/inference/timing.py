@@ -4,6 +4,8 @@ import dataclasses
 import importlib
 import multiprocessing
 import os
+import signal
+import sys
 import time
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
@@ -19,7 +21,7 @@ _LEAST = 2  # calls in a round
 _WARM_UP = 3  # calls
 _WAIT_S = 600  # for a process to answer
 
-Run = Callable[[np.ndarray], object]
+Run = Callable[[Any], object]
 
 
 class Timed(NamedTuple):
@@ -33,7 +35,7 @@ class Timed(NamedTuple):
     run: Run
     last_s: Callable[[], float] | None = None
 
-    def __call__(self, inputs: np.ndarray) -> object:
+    def __call__(self, inputs: Any) -> object:
         return self.run(inputs)
 
 
@@ -82,7 +84,7 @@ class Timing:
 
 def measure(
     candidates: Mapping[Any, Candidate],
-    batches: Mapping[int, np.ndarray],
+    batches: Mapping[int, Any],
     *,
     seconds: float = 2.0,
     tell: Callable[[int], None] = lambda _: None,
@@ -111,22 +113,23 @@ def measure(
             found[name] = _receive(ours)
         for number in range(1, ROUNDS + 1):
             for size in batches:
-                for name, (_, connection) in running.items():
+                for name, (process, connection) in running.items():
                     if found[name].error:
                         continue
-                    connection.send((size, seconds / ROUNDS))
-                    told = _receive(connection)
+                    told = _ask(connection, (size, seconds / ROUNDS))
                     if isinstance(told, Timing):
                         found[name] = told
+                        process.terminate()  # so that it takes no time from the others
                     else:
                         seen[name][size] += told
             tell(number)
         for name, (_, connection) in running.items():
             if found[name].error:
                 continue
-            connection.send(None)
+            memory = _ask(connection, None)
             latencies = {size: _latency(times) for size, times in seen[name].items()}
-            found[name] = dataclasses.replace(found[name], latencies=latencies, peak_memory=_receive(connection))
+            peak = memory if isinstance(memory, int) else None
+            found[name] = dataclasses.replace(found[name], latencies=latencies, peak_memory=peak)
     finally:
         for process, connection in running.values():
             connection.close()
@@ -135,6 +138,14 @@ def measure(
                 process.terminate()
                 process.join()
     return found
+
+
+def _ask(connection: Connection, what: object) -> Any:
+    try:
+        connection.send(what)
+    except OSError:
+        return Timing(error="its process ended")
+    return _receive(connection)
 
 
 def _receive(connection: Connection) -> Any:
@@ -146,8 +157,9 @@ def _receive(connection: Connection) -> Any:
         return Timing(error="its process ended")
 
 
-def _serve(connection: Connection, candidate: Candidate, batches: Mapping[int, np.ndarray]) -> None:
+def _serve(connection: Connection, candidate: Candidate, batches: Mapping[int, Any]) -> None:
     """Loads and runs, as the other end asks for it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started beside ends with it
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what libraries remark; errors go to the other end
     try:
         importlib.import_module(candidate.package)
@@ -170,7 +182,7 @@ def _serve(connection: Connection, candidate: Candidate, batches: Mapping[int, n
         connection.send(Timing(error=f"{type(error).__name__}: {error}"))
 
 
-def _times(run: Run, batch: np.ndarray, seconds: float) -> list[float]:
+def _times(run: Run, batch: Any, seconds: float) -> list[float]:
     found: list[float] = []
     end = time.perf_counter() + seconds
     while len(found) < _LEAST or time.perf_counter() < end:

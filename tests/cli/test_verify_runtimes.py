@@ -72,7 +72,7 @@ def test_every_runtime_that_a_bundle_has_files_for(dlapp, copy_of_trained, monke
         asked.append(name)
         return parity.RuntimeResult(name, "not installed")
 
-    monkeypatch.setattr(parity, "_in_a_process", only_ask)
+    monkeypatch.setattr(parity, "in_a_process", only_ask)
     assert dlapp("verify", "stripes", "--all")[0] == 1, "nothing is proven"
     assert asked == [
         *("keras", "onnxruntime", "onnxruntime-node", "onnxruntime-web"),

@@ -258,3 +258,33 @@ def test_a_file_of_more_than_2_gib_has_its_constants_beside_it(tmp_path, monkeyp
 )
 def test_nodes_belong_to_layers(node, layer):
     assert layer_of(node, ["stage2_block1_conv1", "dense_1", "outer"]) == layer
+
+
+def test_names_with_numbers_do_not_meet_those_of_other_cases(tmp_path):
+    inputs = [keras.Input((size,), name=name) for name, size in (("x", 2), ("x_1", 3), ("x_2", 4))]
+    model = keras.Model(inputs, layers.Concatenate(name="y")(inputs), name="numbered")
+    assert export(model, tmp_path / "a", formats=["onnx"]).input_shapes == ((4, 2), (1, 2))
+
+
+def test_what_needs_preprocessing_is_refused_without(tmp_path):
+    with pytest.raises(ValueError, match="are for models with preprocessing"):
+        export(sequential(), tmp_path / "a", labels=("cat", "dog", "bird"))
+
+
+def test_a_branch_in_the_graph_is_refused_with_its_layer(tmp_path):
+    class Choosing(layers.Layer):
+        def call(self, given):
+            return keras.ops.cond(keras.ops.sum(given) > 0, lambda: given * 2, lambda: given)
+
+    inputs = keras.Input((4,), name="inputs")
+    model = keras.Model(inputs, Choosing(name="choosing")(inputs), name="model")
+    with pytest.raises(BundleError, match="choosing would be a branch in the ONNX file"):
+        export(model, tmp_path / "a")
+
+
+def test_what_is_flattened_channels_first_stays_keras_own():
+    from dlapp.exporting.graph import with_onnx_operators
+
+    inputs = keras.Input((3, 4, 5))
+    model = keras.Model(inputs, layers.Flatten(data_format="channels_first")(inputs))
+    assert with_onnx_operators(model) is model

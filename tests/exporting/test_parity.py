@@ -141,3 +141,14 @@ def test_what_is_written_of_each_runtime(copy):
         assert (row["verdict"], row["equal"], row["same_answer"], row["cases"]) == ("equal", True, True, [2, 2])
         assert (row["load_s"], row["latency_s"]) == (result.load_s, result.latency_s)
     assert written["reference"] == f"keras {keras.__version__}"
+
+
+def test_a_signature_that_disagrees_with_the_file_is_refused_in_a_process_too(copy):
+    signature = Signature.read(copy.folder / "signature.json")
+    dataclasses.replace(signature, labels=("a", "b", "c")).write(copy.folder / "signature.json")
+    with pytest.raises(BundleError, match="disagree on labels"):
+        verify(copy.folder, ["onnxruntime"], isolated=True)
+    fewer = dataclasses.replace(signature.inputs[0], shape=("batch", 4))
+    dataclasses.replace(signature, inputs=(fewer,)).write(copy.folder / "signature.json")
+    with pytest.raises(BundleError, match="disagree on inputs"):
+        verify(copy.folder, ["onnxruntime"])

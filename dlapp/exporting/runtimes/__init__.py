@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from dlapp.errors import DlappError
+from dlapp.errors import NotInstalled
 from dlapp.inference.bundle import ONNX, SAVED_MODEL
 from dlapp.signature import THRESHOLDS, Signature
 
@@ -98,14 +98,6 @@ RUNTIMES: Mapping[str, Kind] = {
     "tract": Kind("tract_onnx", ONNX, "pip install tract", ("onnxruntime",)),
     "onnx-reference": Kind("reference", ONNX, "pip install onnx", ("onnxruntime",)),
 }
-
-
-class NotInstalled(DlappError):
-    """What a runtime is made of is not on this machine."""
-
-
-class NotSupported(DlappError):
-    """A runtime has no way to run this bundle."""
 
 
 def load(name: str, place: Place) -> Runtime:

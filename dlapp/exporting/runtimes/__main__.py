@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from dlapp.errors import BundleError, NotInstalled
 from dlapp.exporting import recording
 from dlapp.exporting.replaying import replay
-from dlapp.exporting.runtimes import NotInstalled, Place, load, version_of
+from dlapp.exporting.runtimes import Place, load, version_of
+from dlapp.inference.bundle import SIGNATURE
 from dlapp.signature import Signature
 
 
@@ -23,7 +25,7 @@ def main(path: Path) -> None:
 
 def _answer(request: dict[str, Any], folder: Path) -> dict[str, Any]:
     bundle = Path(request["folder"])
-    signature = Signature.read(bundle / "signature.json")
+    signature = Signature.read(bundle / SIGNATURE)
     model = None if request["model"] is None else Path(request["model"])
     place = Place(bundle, signature, request["onnx"], model, request["threads"], request["foreign"])
     cases, steps = recording.read(bundle, signature), recording.read_steps(bundle, signature)
@@ -34,6 +36,8 @@ def _answer(request: dict[str, Any], folder: Path) -> dict[str, Any]:
         load_s = time.perf_counter() - started
         limits = {"budget_s": request["budget_s"], "timed": request["timed"]}
         found = replay(runtime, version, load_s, cases, steps, **limits)
+    except BundleError as error:
+        return {"status": "refused", "message": str(error)}
     except NotInstalled as error:
         return {"status": "not installed", "message": str(error)}
     except Exception as error:  # each library has classes of its own

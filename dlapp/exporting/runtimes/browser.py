@@ -12,7 +12,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from dlapp.exporting.runtimes import NODE_MODULES, NotInstalled, Place, Runtime
+from dlapp.errors import NotInstalled
+from dlapp.exporting.runtimes import NODE_MODULES, Place, Runtime
 from dlapp.exporting.runtimes.exchange import Exchange, installed_version
 
 _PACKAGE = "onnxruntime-web"

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from dlapp.exporting.runtimes import NODE_MODULES, Graph, NotInstalled, NotSupported, Outputs, Place, Runtime
+from dlapp.errors import NotInstalled, NotSupported
+from dlapp.exporting.runtimes import NODE_MODULES, Graph, Outputs, Place, Runtime
 from dlapp.exporting.runtimes.onnx_files import load_graphs
 
 Ask = Callable[[dict[str, Any]], dict[str, Any]]

@@ -9,8 +9,9 @@ import tensorflow as tf
 from dlapp.architectures.loading import load_model
 from dlapp.architectures.sliding import fully_convolutional
 from dlapp.architectures.stepping import step_model
+from dlapp.errors import NotInstalled
 from dlapp.exporting.graph import as_structure, finish, name_outputs, network_of, prepare, prepare_step
-from dlapp.exporting.runtimes import NotInstalled, Outputs, Place, Run, Runtime, Step
+from dlapp.exporting.runtimes import Outputs, Place, Run, Runtime, Step
 from dlapp.signature import Signature
 
 

@@ -6,7 +6,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from dlapp.exporting.runtimes import NODE_MODULES, NotInstalled, Place, Runtime
+from dlapp.errors import NotInstalled
+from dlapp.exporting.runtimes import NODE_MODULES, Place, Runtime
 from dlapp.exporting.runtimes.exchange import Exchange, installed_version
 
 _PACKAGE = "onnxruntime-node"

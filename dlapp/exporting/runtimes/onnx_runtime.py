@@ -14,14 +14,17 @@ from dlapp.inference.bundle import ONNX, VARIANTS, Bundle, file_of
 def load(place: Place) -> Runtime:
     """As everything in dlapp that predicts does."""
     if place.foreign:
-        return load_graphs(place, lambda path: _open(path, place.threads))
+        return load_graphs(place, lambda path: open_session(path, place.threads))
     variant = next(one for one in VARIANTS if file_of(ONNX, one) == place.onnx)
     bundle = Bundle(place.folder, variant=variant, threads=place.threads or None)
     return Runtime(bundle.run, None if place.signature.step is None else bundle.step)
 
 
-def _open(path: Path, threads: int) -> Graph:
+def open_session(path: Path, threads: int = 0, *, optimized: bool = True) -> Graph:
+    """Any ONNX file; ``optimized`` or one operator after another as they stand there."""
     options = onnxruntime.SessionOptions()
+    if not optimized:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

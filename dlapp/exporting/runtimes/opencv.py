@@ -11,7 +11,8 @@ from typing import IO
 import cv2
 import numpy as np
 
-from dlapp.exporting.runtimes import Graph, NotSupported, Outputs, Place, Runtime
+from dlapp.errors import NotSupported
+from dlapp.exporting.runtimes import Graph, Outputs, Place, Runtime
 from dlapp.exporting.runtimes.onnx_files import load_graphs
 
 

@@ -14,7 +14,8 @@ import numpy as np
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from dlapp.exporting.runtimes import Graph, NotInstalled, NotSupported, Outputs, Place, Runtime, of_graphs
+from dlapp.errors import NotInstalled, NotSupported
+from dlapp.exporting.runtimes import Graph, Outputs, Place, Runtime, of_graphs
 from dlapp.inference.bundle import SAVED_MODEL
 
 _DTYPES = {1: np.float32, 2: np.float64, 3: np.int32, 4: np.uint8, 6: np.int8, 9: np.int64, 10: np.bool_}
@@ -37,7 +38,7 @@ def load(place: Place) -> Runtime:
     status = tf.TF_NewStatus()
     options, graph, described = tf.TF_NewSessionOptions(), tf.TF_NewGraph(), tf.TF_NewBuffer()
     if place.threads:  # ConfigProto: intra_op_parallelism_threads is field 2, inter_op_parallelism_threads field 5
-        config = bytes([0x10, place.threads, 0x28, 1])
+        config = bytes([0x10, min(place.threads, 127), 0x28, 1])
         tf.TF_SetConfig(options, config, len(config), status)
     session = tf.TF_LoadSessionFromSavedModel(
         options, None, str(place.folder / SAVED_MODEL).encode(), (c_char_p * 1)(b"serve"), 1, graph, described, status

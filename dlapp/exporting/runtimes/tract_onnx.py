@@ -23,13 +23,14 @@ def load(place: Place) -> Runtime:
 
 def _open(path: Path, outputs: list[str]) -> Graph:
     plans: dict[tuple, Any] = {}
-    tract.onnx().load(str(path))  # what cannot be read is told at once
+    model = tract.onnx().load(str(path))  # what cannot be read is told at once
+    names = [model.input_name(place) for place in range(model.input_count())]
 
     def run(given: Mapping[str, np.ndarray]) -> Outputs:
         key = tuple(values.shape for values in given.values())
         if key not in plans:
             plans[key] = _plan(path, given)
-        results = plans[key].run([np.ascontiguousarray(values) for values in given.values()])
+        results = plans[key].run([np.ascontiguousarray(given[name]) for name in names])
         return {name: result.to_numpy() for name, result in zip(outputs, results, strict=True)}
 
     return run

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 from dlapp.exporting.servers import kserve, tensorflow_serving, triton
-from dlapp.exporting.servers.names import model_name, service_name
+from dlapp.exporting.servers.names import TYPES, model_name, service_name
 from dlapp.signature import Signature
 
-_TYPES = {"uint8": "UINT8", "int32": "INT32", "int64": "INT64", "float16": "FP16", "float32": "FP32"}
 _TOKENS = 'tokens = np.array([[2, 3, 4]], "int32")  # as above'
 
 
@@ -28,7 +27,7 @@ def describe(
         read, imports = _TOKENS, ""
     elif signature.task == "tensors":
         read, imports = f'{given.name} = np.load("samples.npz")["{given.name}"]', ""
-    words = {"model": model, "input": given.name, "read": read, "imports": imports, "type": _TYPES[given.dtype]}
+    words = {"model": model, "input": given.name, "read": read, "imports": imports, "type": TYPES[given.dtype]}
     parts = []
     if "tfserving" in layouts:
         encoded = tensorflow_serving.takes_encoded(signature)

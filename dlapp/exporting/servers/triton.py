@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dlapp.exporting.servers.names import model_name
+from dlapp.exporting.servers.names import TYPES, model_name
 from dlapp.files import link, write_text
-from dlapp.inference.bundle import ONNX, SAVED_MODEL, STEP
+from dlapp.inference.bundle import DATA, ONNX, SAVED_MODEL, STEP
 from dlapp.signature import Signature, Tensor
 
 FOLDER = "triton"
 RELEASE = "25.02"  # of the container: the last that has the backend for a SavedModel
 MOST = 64  # examples in a batch
-_TYPES = {"uint8": "TYPE_UINT8", "int32": "TYPE_INT32", "float32": "TYPE_FP32"}
 _LABELS = "labels.txt"
 
 _VARYING = """\
@@ -33,7 +32,9 @@ def write(bundle: Path, name: str, signature: Signature) -> None:
     steps = None if signature.step is None else (signature.step.inputs, signature.step.outputs)
     if (bundle / ONNX).is_file():
         _write_model(repository / model, "onnxruntime_onnx", signature, *whole)
-        link(bundle / ONNX, repository / model / "1" / "model.onnx")
+        for name in (ONNX, ONNX + DATA):  # of a large network the constants lie beside
+            if (bundle / name).is_file():
+                link(bundle / name, repository / model / "1" / name)
         if steps is not None:
             _write_model(repository / f"{model}-step", "onnxruntime_onnx", signature, *steps)
             link(bundle / STEP, repository / f"{model}-step" / "1" / "model.onnx")
@@ -83,7 +84,7 @@ def _describe(described: Any, tensor: Tensor) -> Any:
     from tritonclient.grpc import model_config_pb2
 
     described.name = tensor.name
-    described.data_type = model_config_pb2.DataType.Value(_TYPES[tensor.dtype])
+    described.data_type = model_config_pb2.DataType.Value(f"TYPE_{TYPES[tensor.dtype]}")
     described.dims.extend(-1 if isinstance(size, str) else size for size in tensor.shape[1:])
     if not described.dims:  # Triton has no (batch,): (batch, 1) is reshaped to it
         described.dims.append(1)
