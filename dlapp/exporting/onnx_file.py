@@ -398,8 +398,8 @@ def _weights(nodes: _Nodes, shape: str, size: str, axis: int) -> str:
 def _repeatable() -> Iterator[None]:
     """tf2onnx without what differs from one file to the next.
 
-    It counts on, and sorts by names: by counters of other lengths in another order. Of equal nodes it keeps one with the
-    most outputs, and of those one by chance.
+    It counts on, and sorts by names: by counters of other lengths in another order. Of equal nodes it keeps one with
+    the most outputs, and of those one by chance.
     """
     before = MergeDuplicatedNodesOptimizer.__dict__["_len_of_node_output"]
     tf2onnx.utils.INTERNAL_NAME = 1

@@ -46,7 +46,7 @@ def test_a_runtime_that_hangs(dlapp, copy_of_trained, tract):
     tract("import time; time.sleep(600)")
     status, out, _ = dlapp("verify", "stripes", "--runtime", "tract", "--timeout", 3)
     assert status == 1
-    assert "tract: crashed: it was not done after 3 s. Try onnxruntime.\n" in out
+    assert "tract: crashed: it was not done after 3 s. Instead: try onnxruntime.\n" in out
 
 
 def test_a_runtime_that_the_bundle_has_no_file_for(dlapp, copy_of_trained):
