@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    import keras
+
     from dlapp.signature import Signature
 
 _PAST_ALONE = (
@@ -44,7 +46,6 @@ def command(
         _show_bundle(bundle, as_json=as_json)
         return
     console.import_tensorflow()
-    import dataclasses
     import inspect
 
     from dlapp.architectures import ARCHITECTURES, builder
@@ -72,20 +73,7 @@ def command(
 
         draw(rows, model.name, plot)
     if as_json:
-        console.print_json(
-            {
-                "architecture": architecture,
-                "input_shape": model.input_shape[1:],
-                "output_shape": model.outputs[0].shape[1:],
-                "parameters": model.count_params(),
-                "parameters_exported": exported.count_params(),
-                "multiply_adds": _total(rows),
-                "multiply_adds_exported": _total(summarize(exported)),
-                "layers": [dataclasses.asdict(row) for row in rows],
-                "reductions": [dataclasses.asdict(reduction) for reduction in saved],
-                "limits": [_PAST_ALONE] if reads_one_way(model) else [],
-            }
-        )
+        _print_json(architecture, model, rows, saved)
         return
     _print_table(architecture, rows, model.count_params())
     kept = exported.count_params()
@@ -103,6 +91,31 @@ def command(
         print(f"Wrote {plot}")
     example = "digits" if ARCHITECTURES[architecture].task is None else "shapes"
     print(f"Next: dlapp train {architecture} --data {'dates' if architecture == 'recurrent' else example}")
+
+
+def _print_json(architecture: str, model: "keras.Model", rows: list, saved: list) -> None:
+    import dataclasses
+
+    from dlapp.architectures.heads import for_inference
+    from dlapp.architectures.recurrent_networks import reads_one_way
+    from dlapp.architectures.summary import summarize
+    from dlapp.cli import console
+
+    exported = for_inference(model)
+    console.print_json(
+        {
+            "architecture": architecture,
+            "input_shape": model.input_shape[1:],
+            "output_shape": model.outputs[0].shape[1:],
+            "parameters": model.count_params(),
+            "parameters_exported": exported.count_params(),
+            "multiply_adds": _total(rows),
+            "multiply_adds_exported": _total(summarize(exported)),
+            "layers": [dataclasses.asdict(row) for row in rows],
+            "reductions": [dataclasses.asdict(reduction) for reduction in saved],
+            "limits": [_PAST_ALONE] if reads_one_way(model) else [],
+        }
+    )
 
 
 def _total(rows: list) -> int | None:

@@ -101,29 +101,10 @@ def export(
     if preprocessing is None:
         if labels or target is not None or detection is not None or sliding or approximate:
             raise ValueError("labels, target, detection and sliding are for models with preprocessing: give it too.")
-        model = any_model.as_functional(model, input_signature)
-        signature = any_model.signature_of(model, facts)
-        if layouts and len(signature.inputs) > 1:
-            raise ModelError(
-                f"layouts for servers are for models of one input; {model.name} has several: leave --to out."
-            )
-        inputs: Any = any_model.samples_of(model, signature, samples)
-        if samples is None:
-            facts["samples"] = "random"
+        model, signature, inputs = _describe_any(model, input_signature, samples, facts, one_input=bool(layouts))
     else:
-        model = for_inference(model)
-        if not isinstance(samples, np.ndarray) or not len(samples):
-            raise ValueError("samples must hold at least one raw input: without any, nothing is proven.")
-        if sliding and target is None and detection is None:
-            model, signature, samples = describe_sliding(
-                model, tuple(labels), preprocessing, facts, samples, approximate=approximate
-            )
-        elif sliding:
-            raise ValueError("only a classifier of pictures can slide over them.")
-        else:
-            signature = describe(model, tuple(labels), preprocessing, facts, target=target, detection=detection)
-        signature.inputs[0].check(samples)
-        inputs = samples
+        options = {"target": target, "detection": detection, "sliding": sliding, "approximate": approximate}
+        model, signature, inputs = _describe_trained(model, tuple(labels), preprocessing, samples, facts, **options)
     if variants is not None:
         smaller.check(model, variants, formats)
     facts["parity"] = {  # a bundle of which this is not true is not left behind
@@ -153,6 +134,55 @@ def export(
                 f"(at most {found.tolerance:.0e} is allowed); no bundle was left in {folder}."
             )
     return found
+
+
+_Described = tuple[keras.Model, Signature, "np.ndarray | list[dict[str, np.ndarray]]"]
+
+
+def _describe_any(
+    model: keras.Model,
+    input_signature: Any,
+    samples: np.ndarray | Mapping[str, np.ndarray] | None,
+    facts: dict[str, Any],
+    *,
+    one_input: bool,
+) -> _Described:
+    """A model that dlapp knows nothing of: as a functional one, its signature, and inputs to prove it with."""
+    model = any_model.as_functional(model, input_signature)
+    signature = any_model.signature_of(model, facts)
+    if one_input and len(signature.inputs) > 1:
+        raise ModelError(f"layouts for servers are for models of one input; {model.name} has several: leave --to out.")
+    if samples is None:
+        facts["samples"] = "random"
+    return model, signature, any_model.samples_of(model, signature, samples)
+
+
+def _describe_trained(
+    model: keras.Model,
+    labels: tuple[str, ...],
+    preprocessing: Preprocessing,
+    samples: np.ndarray | Mapping[str, np.ndarray] | None,
+    facts: Mapping[str, Any],
+    *,
+    target: Target | None,
+    detection: Detection | None,
+    sliding: bool,
+    approximate: bool,
+) -> _Described:
+    """A model with its preprocessing: as it is exported, its signature, and raw inputs to prove it with."""
+    model = for_inference(model)
+    if not isinstance(samples, np.ndarray) or not len(samples):
+        raise ValueError("samples must hold at least one raw input: without any, nothing is proven.")
+    if sliding:
+        if target is not None or detection is not None:
+            raise ValueError("only a classifier of pictures can slide over them.")
+        model, signature, samples = describe_sliding(
+            model, labels, preprocessing, facts, samples, approximate=approximate
+        )
+    else:
+        signature = describe(model, labels, preprocessing, facts, target=target, detection=detection)
+    signature.inputs[0].check(samples)
+    return model, signature, samples
 
 
 def _write_formats(
