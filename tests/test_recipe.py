@@ -67,7 +67,7 @@ FULL = {
         "length": 40,
         "window": 20,
     },
-    "export": {"formats": ["onnx"]},
+    "export": {"formats": ["onnx"], "version": "2", "license": "MIT", "author": "A. Person"},
     "tune": {
         "space": {
             "training.learning_rate": {"low": 1e-4, "high": 0.1, "scale": "log", "stage": 2},
@@ -143,7 +143,7 @@ def test_the_defaults_are_the_documented_ones():
             "vocabulary": 10_000,
             "window": 100,
         },
-        "export": {"formats": ["savedmodel", "onnx"]},
+        "export": {"formats": ["savedmodel", "onnx"], **dict.fromkeys(("version", "license", "author"))},
         "tune": {"space": {}, "seed": 0},
     }
 

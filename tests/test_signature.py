@@ -94,8 +94,8 @@ def _without(key):
 
 DAMAGES = {
     "newer format": (
-        lambda fields: fields.update(format=5),
-        r"has format 5; this dlapp reads up to 4\. Install a newer",
+        lambda fields: fields.update(format=6),
+        r"has format 6; this dlapp reads up to 5\. Install a newer",
     ),
     "format is text": (lambda fields: fields.update(format="1"), "is not a signature"),
     "no labels": (_without("labels"), r"is not a signature \(KeyError\('labels'\)\)\. Export the model again\."),

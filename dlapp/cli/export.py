@@ -127,7 +127,7 @@ def following_command(bundle: Path) -> str:
         return f"dlapp generate {name}"
     if preprocessing.vocabulary is not None:
         return f'dlapp predict {name} "some text"'
-    if signature.task == "tensors" or ONNX not in signature.files:
+    if signature.task == "tensors" or (signature.files and ONNX not in signature.files):
         return f"dlapp verify {name} --all"
     slide = "" if signature.windows is None else " --slide"
     return f"dlapp predict {name} {'TABLE.csv' if preprocessing.size is None else 'PICTURE...'}{slide}"

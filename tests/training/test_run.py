@@ -13,7 +13,7 @@ import pytest
 
 from dlapp.architectures import builder
 from dlapp.data import load
-from dlapp.errors import RecipeError, TrainingDiverged, TrainingError, UnknownName
+from dlapp.errors import ModelError, RecipeError, TrainingDiverged, TrainingError, UnknownName
 from dlapp.recipe import Recipe
 from dlapp.signature import Signature
 from dlapp.training import preparing
@@ -350,7 +350,7 @@ def test_a_damaged_model_is_named(tmp_path, damage):
         folder.model.unlink()
     else:
         folder.model.write_bytes({"truncated": content[:-200], "altered": content}.get(damage, b"weights"))
-    with pytest.raises(TrainingError, match=r"model\.keras cannot be read as a Keras model"):
+    with pytest.raises(ModelError, match=r"model\.keras cannot be read as a Keras model"):
         folder.load_model()
 
 
