@@ -10,7 +10,7 @@ from dlapp.exporting.recording import Case, StepCase
 from dlapp.exporting.runtimes import Outputs, Runtime
 
 _REPEATS = 20  # of the latency
-_LATENCY_S = 2.0  # that they may take together, once there are three
+_LATENCY_S = 0.5  # that they may take together, once there are three
 
 
 @dataclasses.dataclass(frozen=True)
