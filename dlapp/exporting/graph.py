@@ -253,7 +253,7 @@ class _Flatten(layers.Flatten):
 
 
 class _LocalResponseNormalization(LocalResponseNormalization):
-    """ONNX: ``LRN``."""
+    """One operator of TensorFlow's, for which :mod:`dlapp.exporting.onnx_operators` has a form."""
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return tf.nn.local_response_normalization(inputs, self.size // 2, self.bias, self.alpha, self.beta)

@@ -4,9 +4,8 @@ import contextlib
 import io
 import json
 import logging
-import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import keras
 import numpy as np
 import onnx
 import tf2onnx
+from tf2onnx.constants import ENV_TF2ONNX_CATCH_ERRORS
 from tf2onnx.optimizer.merge_duplicated_nodes_optimizer import MergeDuplicatedNodesOptimizer
 
 import dlapp
@@ -21,6 +21,8 @@ from dlapp.errors import BundleError, ModelError
 from dlapp.exporting import recurrent
 from dlapp.exporting.any_model import layer_of
 from dlapp.exporting.graph import function_inputs, step_inputs
+from dlapp.exporting.onnx_operators import HANDLERS
+from dlapp.exporting.onnx_tidying import tidy
 from dlapp.inference.bundle import DATA
 from dlapp.signature import THRESHOLDS, Detection, Signature, Tensor
 
@@ -90,21 +92,20 @@ def write_step(go_on: Any, signature: Signature, path: Path, variables: Sequence
 
 
 def _convert(function: Any, specs: Sequence[Any]) -> onnx.ModelProto:
-    with _without_logging(), _repeatable():
-        try:
-            proto, _ = tf2onnx.convert.from_function(
-                function,
-                input_signature=specs,
-                opset=OPSET,
-                custom_op_handlers={
-                    "ResizeBilinear": (_resize_bilinear, []),
-                    "ScaleAndTranslate": (_scale_and_translate, []),
-                    "Erfc": (_erfc, []),
-                    recurrent.SIGN: (recurrent.write_operator, []),
-                },
-            )
-        except ValueError as error:
-            raise ModelError(f"the network has no ONNX form: {error} {_REMEDY}") from error
+    with contextlib.suppress(Exception):
+        return _convert_by_tf2onnx(function, specs, copies=False)
+    try:  # one of its passes failed, and has left the graph half changed: of copies tf2onnx goes on with the one before
+        return _convert_by_tf2onnx(function, specs, copies=True)
+    except ValueError as error:
+        raise ModelError(f"the network has no ONNX form: {error} {_REMEDY}") from error
+
+
+def _convert_by_tf2onnx(function: Any, specs: Sequence[Any], *, copies: bool) -> onnx.ModelProto:
+    """With ``copies`` of the graph, weights and all, before each of some forty passes, or without."""
+    with _without_logging(), _repeatable(), contextlib.nullcontext() if copies else _without_copies():
+        proto, _ = tf2onnx.convert.from_function(
+            function, input_signature=specs, opset=OPSET, custom_op_handlers=dict(HANDLERS)
+        )
     return proto
 
 
@@ -146,11 +147,9 @@ def _finish(
     for tensors, told in ((proto.graph.input[: len(inputs)], inputs), (proto.graph.output, outputs)):
         for tensor, one in zip(tensors, told, strict=True):
             _name_dimensions(tensor, one)
-    del proto.graph.value_info[:]  # tf2onnx's shapes, with invented names for the dimensions
-    recurrent.simplify(proto.graph)
-    _give_axes(proto.graph)
     architecture = str(signature.provenance.get("architecture", "dlapp"))
-    _rename(proto.graph, architecture)
+    recurrent.simplify(proto.graph)
+    tidy(proto.graph, architecture, pictures=_pictures(signature))
     domains = {node.domain for node in proto.graph.node}
     kept = [opset for opset in proto.opset_import if opset.domain in domains]
     del proto.opset_import[:]
@@ -161,6 +160,14 @@ def _finish(
     onnx.helper.set_model_props(proto, {**_about(signature), **signature.metadata()})
 
 
+def _pictures(signature: Signature) -> tuple[int | str, ...] | None:
+    """(batch, channels, height, width) of what the network itself takes; of detectors tract wants to be told all."""
+    preprocessing = signature.preprocessing
+    if preprocessing.size is None or signature.windows is not None or signature.detection is not None:
+        return None
+    return signature.inputs[0].shape[0], preprocessing.channels, *preprocessing.size
+
+
 def _about(signature: Signature) -> dict[str, str]:
     """What a viewer of ONNX files shall show at once, beside the signature."""
     facts = signature.provenance
@@ -169,87 +176,6 @@ def _about(signature: Signature) -> dict[str, str]:
         for key in ("name", "version", "license", "author")
         if facts.get(key)
     }
-
-
-def _rename(graph: onnx.GraphProto, network: str) -> None:
-    """Puts nodes and constants in the order of their use, and names all but ``network`` by what and where they are.
-
-    tf2onnx counts on from one file to the next, sorts by these names and keeps some in sets; the same model shall be
-    the same bytes.
-    """
-    graph.doc_string = ""
-    constants = {constant.name: constant for constant in graph.initializer}
-    uses = Counter(tensor for node in graph.node for tensor in node.input)
-    kept = ["", *(tensor.name for tensor in (*graph.input, *graph.output))]
-    names, taken = {name: name for name in kept}, set(kept)
-
-    def name(given: str) -> str:
-        base = re.sub(r"__\d+", "", given)
-        if not base.startswith(network):  # elsewhere numbers tell equal nodes apart
-            base = re.sub(r"_\d+(?=[/:]|$)", "", base)
-        number, free = 2, base
-        while free in taken:
-            free, number = f"{base}_{number}", number + 1
-        taken.add(free)
-        return free
-
-    nodes = [type(node).FromString(node.SerializeToString()) for node in _in_order(graph)]
-    for node in nodes:
-        node.name = name(node.name)
-        for names_of in (node.input, node.output):
-            for place, tensor in enumerate(names_of):
-                if tensor not in names:
-                    # of equal constants, which have several uses, it kept one name by chance; others tell the layer
-                    shared = tensor in constants and uses[tensor] > 1
-                    names[tensor] = name(f"{node.name}/input{place}" if shared else tensor)
-                names_of[place] = names[tensor]
-    used = [constants[old] for old in names if old in constants]
-    for constant in used:
-        constant.name = names[constant.name]
-    used = [type(constant).FromString(constant.SerializeToString()) for constant in used]
-    del graph.node[:], graph.initializer[:]
-    graph.node.extend(nodes)
-    graph.initializer.extend(used)
-
-
-def _in_order(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """The nodes that an output needs, each behind those that it needs itself, whatever their names."""
-    makers = {tensor: node for node in graph.node for tensor in node.output if tensor}
-    ordered: list[onnx.NodeProto] = []
-    seen: set[int] = set()
-    pending = [(makers[tensor.name], False) for tensor in reversed(graph.output) if tensor.name in makers]
-    while pending:
-        node, ready = pending.pop()
-        if ready:
-            ordered.append(node)
-        elif id(node) not in seen:
-            seen.add(id(node))
-            pending.append((node, True))
-            pending += [(makers[tensor], False) for tensor in reversed(node.input) if tensor in makers]
-    return ordered
-
-
-def _give_axes(graph: onnx.GraphProto) -> None:
-    """Turns the limits of non-maximum suppression into tensors of one number, as in the standard's examples.
-
-    Scalars, which the standard's words ask for, are refused by tract and by onnx's own evaluator.
-    """
-    nodes = list(graph.node)
-    one = "one_number"
-    for node in nodes:
-        if node.op_type != "NonMaxSuppression":
-            continue
-        for place in range(2, len(node.input)):
-            if not node.input[place]:  # left out
-                continue
-            name = f"{node.name}_limit{place}"
-            graph.node.insert(
-                list(graph.node).index(node),
-                onnx.helper.make_node("Reshape", [node.input[place], one], [name], name=name),
-            )
-            node.input[place] = name
-        if all(initializer.name != one for initializer in graph.initializer):
-            graph.initializer.append(onnx.numpy_helper.from_array(np.array([1], np.int64), one))
 
 
 def _save(proto: onnx.ModelProto, path: Path) -> None:
@@ -300,100 +226,6 @@ def _name_dimensions(tensor: onnx.ValueInfoProto, wanted: Tensor) -> None:
             dimension.dim_value = size
 
 
-def _resize_bilinear(context: Any, node: Any, name: str, _: Any) -> None:
-    # tf2onnx writes `scales`, which one runtime rounds to another size; `sizes` is exact everywhere, if it has all axes
-    _replace(context, node, _resize)
-
-
-def _scale_and_translate(context: Any, node: Any, name: str, _: Any) -> None:
-    # what tf.image.resize(antialias=True) becomes; tf2onnx lacks it
-    if node.get_attr_str("kernel_type") != "triangle":
-        raise ValueError(f"{node.name} resizes by {node.get_attr_str('kernel_type')}; only bilinear has an ONNX form")
-    _replace(context, node, _average)
-
-
-def _erfc(context: Any, node: Any, name: str, _: Any) -> None:
-    # of gelu; tf2onnx knows Erf alone
-    dtype, shape = context.get_dtype(node.output[0]), context.get_shape(node.output[0])
-    values = node.input[0]
-    context.remove_node(node.name)
-    nodes = _Nodes(context)
-    one = nodes.constant(1, onnx.helper.tensor_dtype_to_np_dtype(dtype))
-    context.make_node(
-        "Sub", [one, nodes("Erf", values)], name=node.name, outputs=node.output, dtypes=[dtype], shapes=[shape]
-    )
-
-
-def _replace(context: Any, node: Any, resize: "Callable[[_Nodes, str, str, str], str]") -> None:
-    """Puts ``resize`` in the place of a node of (batch, height, width, channels)."""
-    images, size = node.input[:2]
-    dtypes, shapes = [context.get_dtype(node.output[0])], [context.get_shape(node.output[0])]
-    context.remove_node(node.name)
-    nodes = _Nodes(context)
-    # TensorFlow resizes uint8 to float32; ONNX would round the result to uint8
-    values = nodes("Cast", images, to=onnx.TensorProto.FLOAT)
-    values = nodes("Transpose", values, perm=[0, 3, 1, 2])
-    shape = nodes("Shape", values)
-    resized = resize(nodes, values, shape, nodes("Cast", size, to=onnx.TensorProto.INT64))
-    context.make_node(
-        "Transpose",
-        [resized],
-        attr={"perm": [0, 2, 3, 1]},
-        name=node.name,
-        outputs=node.output,
-        dtypes=dtypes,
-        shapes=shapes,
-    )
-
-
-class _Nodes:
-    """Writes nodes of one output, and constants, into a graph of tf2onnx's."""
-
-    def __init__(self, context: Any) -> None:
-        self._context = context
-
-    def __call__(self, operator: str, *inputs: str, **attributes: Any) -> str:
-        return self._context.make_node(operator, list(inputs), attr=attributes).output[0]
-
-    def constant(self, value: Any, dtype: Any) -> str:
-        name = tf2onnx.utils.make_name("resize_constant")
-        return self._context.make_const(name, np.array(value, dtype)).output[0]
-
-
-def _resize(nodes: _Nodes, values: str, shape: str, size: str) -> str:
-    """(batch, channels, height, width) in another size, bilinear."""
-    sizes = nodes("Concat", nodes("Gather", shape, nodes.constant([0, 1], np.int64)), size, axis=0)
-    return nodes("Resize", values, "", "", sizes, mode="linear", coordinate_transformation_mode="half_pixel")
-
-
-def _average(nodes: _Nodes, values: str, shape: str, size: str) -> str:
-    """The same with an average over all the pixels that are dropped: by two products with matrices of weights.
-
-    ONNX's ``Resize`` has an attribute for it which OpenVINO reads otherwise and OpenCV not at all.
-    """
-    heights, widths = (_weights(nodes, shape, size, axis) for axis in (0, 1))
-    return nodes("MatMul", nodes("MatMul", heights, values), nodes("Transpose", widths, perm=[1, 0]))
-
-
-def _weights(nodes: _Nodes, shape: str, size: str, axis: int) -> str:
-    """(new, old) float32: what each old row or column adds to a new one, a triangle as wide as two steps.
-
-    The kernel of tensorflow/core/kernels/image/scale_and_translate_op.cc.
-    """
-    zero, half, one = (nodes.constant(number, np.float32) for number in (0, 0.5, 1))
-    old = nodes("Gather", shape, nodes.constant(2 + axis, np.int64))
-    old = nodes("Cast", old, to=onnx.TensorProto.FLOAT)
-    new = nodes("Cast", nodes("Gather", size, nodes.constant(axis, np.int64)), to=onnx.TensorProto.FLOAT)
-    step = nodes("Div", old, new)
-    centres = nodes("Mul", nodes("Add", nodes("Range", zero, new, one), half), step)
-    pixels = nodes("Add", nodes("Range", zero, old, one), half)
-    apart = nodes("Sub", nodes("Unsqueeze", centres, nodes.constant([1], np.int64)), pixels)
-    reach = nodes("Max", step, one)  # of a picture that is enlarged, as plain bilinear
-    weights = nodes("Max", nodes("Sub", one, nodes("Div", nodes("Abs", apart), reach)), zero)
-    total = nodes("ReduceSum", weights, nodes.constant([1], np.int64), keepdims=1)
-    return nodes("Div", weights, total)
-
-
 @contextlib.contextmanager
 def _repeatable() -> Iterator[None]:
     """tf2onnx without what differs from one file to the next.
@@ -408,6 +240,18 @@ def _repeatable() -> Iterator[None]:
         yield
     finally:
         MergeDuplicatedNodesOptimizer._len_of_node_output = before
+
+
+@contextlib.contextmanager
+def _without_copies() -> Iterator[None]:
+    before = os.environ.get(ENV_TF2ONNX_CATCH_ERRORS)
+    os.environ[ENV_TF2ONNX_CATCH_ERRORS] = "FALSE"
+    try:
+        yield
+    finally:
+        del os.environ[ENV_TF2ONNX_CATCH_ERRORS]
+        if before is not None:
+            os.environ[ENV_TF2ONNX_CATCH_ERRORS] = before
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from onnxruntime import quantization
 
 from dlapp.errors import BundleError, DlappError, MetricDropped
 from dlapp.exporting import recurrent
+from dlapp.exporting.onnx_operators import normalizes_responses
 from dlapp.files import write_json
 from dlapp.inference.bundle import ONNX, STEP, VARIANTS, Bundle, file_of
 from dlapp.signature import Signature
@@ -44,7 +45,7 @@ _QUANTIZED = (
 )
 # that ONNX Runtime has no kernel for on a processor (activations become five operators), or that lose too much
 _IN_FLOAT32 = (
-    *("LSTM", "GRU", "RNN", "Resize", "Cast", "CumSum", "Range", "TopK", "NonMaxSuppression", "LRN"),
+    *("LSTM", "GRU", "RNN", "Resize", "Cast", "CumSum", "Range", "TopK", "NonMaxSuppression"),
     *("LeakyRelu", "PRelu", "Elu", "Selu", "HardSigmoid", "Softplus", "Softsign"),
 )
 _LARGE = 256  # numbers: weights of what computes in float32 are stored as float16 from here on
@@ -202,7 +203,7 @@ def quantize(proto: onnx.ModelProto, name: str, calibration: Iterable[np.ndarray
             weight_type=quantization.QuantType.QInt8,
             per_channel=True,
             op_types_to_quantize=list(_QUANTIZED),
-            nodes_to_quantize=[node.name for node in inside],
+            nodes_to_quantize=[node.name for node in inside if not normalizes_responses(node)],
             # what the last of them gives is the answer: the others are quantized as inputs of the next
             extra_options={"OpTypesToExcludeOutputQuantization": ["Conv", "Gemm", "MatMul"]},
         )
@@ -222,7 +223,7 @@ def to_float16(proto: onnx.ModelProto) -> onnx.ModelProto:
     result.CopyFrom(proto)
     graph = result.graph
     network = _network(result)
-    inside = {node.name for node in network if node.op_type not in _IN_FLOAT32}
+    inside = {node.name for node in network if node.op_type not in _IN_FLOAT32 and not normalizes_responses(node)}
     kept = {name for node in network if node.name not in inside for name in node.input}
     floats = _floats(result)
     constants = {tensor.name: tensor for tensor in graph.initializer}

@@ -6,11 +6,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime
 import pytest
 import tensorflow as tf
-from onnx import TensorProto, helper, numpy_helper
 
 from dlapp.exporting import onnx_file
 
@@ -66,81 +64,6 @@ def test_what_is_averaged_is_a_mean():
     wanted = weights @ row / weights.sum(axis=1)
     given = tf.image.resize(row[np.newaxis, np.newaxis, :, np.newaxis], (1, new), antialias=True)
     np.testing.assert_allclose(given[0, 0, :, 0], wanted, rtol=1e-5)
-
-
-def graph(suffix, *, order=(0, 1, 2, 3), kept=""):
-    """min(2 x, 9) + 3 of a layer, less 3, as tf2onnx names and orders it in one process and in another."""
-    nodes = [
-        helper.make_node("Sub", ["z__4:0", f"const__{suffix + 2}"], ["y"], f"sub{kept}"),
-        helper.make_node("Mul", ["x", f"a__{suffix}"], [f"net/mul_1__{suffix + 1}:0"], f"net/mul_1__{suffix + 1}"),
-        helper.make_node("Abs", ["x"], ["unused"], f"abs__{suffix}"),
-        helper.make_node(
-            "Min", [f"net/mul_1__{suffix + 1}:0", f"const__{suffix + 3}"], [f"scope{kept}/min:0"], f"scope{kept}/min"
-        ),
-        helper.make_node("Add", [f"scope{kept}/min:0", f"const__{suffix + 2}"], ["z__4:0"], f"net/add__{suffix + 4}"),
-    ]
-    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [None]) for name in "xy")
-    numbers = {f"a__{suffix}": 2.0, f"const__{suffix + 2}": 3.0, f"const__{suffix + 3}": 9.0, "unused_number": 1.0}
-    constants = [numpy_helper.from_array(np.float32(value), name) for name, value in numbers.items()]
-    made = helper.make_graph(nodes, "any", [x], [y], [constants[place] for place in order])
-    made.doc_string = "converted at noon"
-    return made
-
-
-def test_names_and_order_do_not_hang_on_counters_or_chance():
-    first, second = graph(7), graph(121, order=(2, 3, 1, 0), kept="_1")
-    for one in (first, second):
-        onnx_file._rename(one, "net")
-    assert first.SerializeToString() == second.SerializeToString()
-    assert [node.name for node in first.node] == ["net/mul_1", "scope/min", "net/add", "sub"]
-    assert [list(node.input) for node in first.node] == [
-        ["x", "a"],
-        ["net/mul_1:0", "const"],
-        ["scope/min:0", "net/add/input1"],
-        ["z:0", "net/add/input1"],
-    ]
-    numbers = {one.name: float(numpy_helper.to_array(one)) for one in first.initializer}
-    assert list(numbers.items()) == [("a", 2.0), ("const", 9.0), ("net/add/input1", 3.0)]
-    assert first.doc_string == ""
-    proto = helper.make_model(first, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    onnx.checker.check_model(proto, full_check=True)
-    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
-    np.testing.assert_array_equal(session.run(["y"], {"x": np.array([1, 7], np.float32)})[0], [2, 9])
-
-
-def test_names_of_inputs_and_their_defaults_stay():
-    given = graph(1)
-    least = numpy_helper.from_array(np.float32(0.5), "min_score__1")
-    given.input.append(helper.make_tensor_value_info("min_score__1", TensorProto.FLOAT, []))
-    given.initializer.append(least)
-    given.node[1].input[1] = "min_score__1"
-    onnx_file._rename(given, "net")
-    assert given.node[0].input[1] == "min_score__1"
-    assert given.initializer[0] == least
-
-
-def test_limits_of_suppression_have_one_axis():
-    tensors = {
-        "boxes": np.array([[[0, 0, 1, 1], [0, 0, 1, 0.9], [2, 2, 3, 3]]], np.float32),
-        "scores": np.array([[[0.9, 0.8, 0.7]]], np.float32),
-    }
-    inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, v.shape) for name, v in tensors.items()]
-    inputs += [helper.make_tensor_value_info(name, TensorProto.FLOAT, []) for name in ("overlap", "least")]
-    node = helper.make_node("NonMaxSuppression", ["boxes", "scores", "most", "overlap", "least"], ["kept"], "nms")
-    again = helper.make_node("NonMaxSuppression", ["boxes", "scores", "most", "", "least"], ["kept2"], "nms2")
-    outputs = [helper.make_tensor_value_info(name, TensorProto.INT64, [None, 3]) for name in ("kept", "kept2")]
-    most = numpy_helper.from_array(np.array(5, np.int64), "most")
-    made = helper.make_graph([node, again], "any", inputs, outputs, [most])
-    onnx_file._give_axes(made)
-    assert [one.op_type for one in made.node] == ["Reshape"] * 3 + ["NonMaxSuppression"] + ["Reshape"] * 2 + [
-        "NonMaxSuppression"
-    ]
-    assert made.node[-1].input[3] == "", "what is left out stays so"
-    proto = helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    onnx.checker.check_model(proto, full_check=True)
-    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
-    kept, _ = session.run(None, {**tensors, "overlap": np.array(0.5, np.float32), "least": np.array(0.1, np.float32)})
-    assert kept[:, 2].tolist() == [0, 2]
 
 
 EXPORT = """

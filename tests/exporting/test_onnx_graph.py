@@ -15,6 +15,7 @@ from dlapp.architectures.custom_layers import GroupedConv2D, LocalResponseNormal
 from dlapp.architectures.resnet import bottleneck_block, residual_block
 from dlapp.exporting import export, graph, onnx_file
 from dlapp.exporting.graph import serving_function, with_onnx_operators
+from dlapp.exporting.onnx_operators import normalizes_responses
 from dlapp.signature import Preprocessing
 
 SIZE = (32, 31)
@@ -51,7 +52,7 @@ def branches(x):
 
 # features: how many operators of a kind there are
 FEATURES = {
-    response_normalized: {"Conv": 3, "LRN": 2, "MaxPool": 1},
+    response_normalized: {"Conv": 3, "MaxPool": 1},
     residual: {"Conv": 9, "Add": 3 + 1},  # and the bias of the classifier
     branches: {"Conv": 5, "Concat": 1 + 1, "MaxPool": 1, "AveragePool": 1},  # and the sizes to resize to
 }
@@ -90,10 +91,10 @@ def test_the_graph_gives_what_keras_gives(written):
 
 def test_layers_become_their_operators(written):
     features, _, graph, _ = written
-    count = Counter(node.op_type for node in graph.node)
+    count = Counter(node.op_type for node in graph.node if not normalizes_responses(node))
     assert {name: count[name] for name in FEATURES[features]} == FEATURES[features]
     # folded into the convolutions before them, or never needed
-    assert not count.keys() & {"BatchNormalization", "Sub", "Div", "Pow", "Exp", "Log", "Split", "Slice", "Sqrt"}
+    assert not count.keys() & {"BatchNormalization", "Sub", "Div", "Pow", "Exp", "Log", "LRN", "Split", "Slice", "Sqrt"}
 
 
 def test_nothing_is_transposed_between_convolutions(written):
@@ -137,16 +138,18 @@ def test_a_network_without_such_layers_is_left_as_it_is():
 @pytest.mark.parametrize("written", [response_normalized], indirect=True, ids=["response_normalized"])
 def test_attributes_of_the_operators(written):
     _, _, graph, _ = written
-    attributes = [
-        {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+    convolutions = [node for node in graph.node if node.op_type == "Conv" and not normalizes_responses(node)]
+    attributes = [{one.name: onnx.helper.get_attribute_value(one) for one in node.attribute} for node in convolutions]
+    assert [given["group"] for given in attributes] == [1, 2, 4]
+    weights = {one.name: onnx.numpy_helper.to_array(one) for one in graph.initializer}
+    (first, bias), (second, other_bias) = (
+        (weights[node.input[1]][:, :, 0, 0], weights[node.input[2]])
         for node in graph.node
-        if node.op_type in ("LRN", "Conv")
-    ]
-    assert [given["group"] for given in attributes if "group" in given] == [1, 2, 4]
-    # ONNX divides its alpha by the size
-    first, second = (given for given in attributes if "alpha" in given)
-    assert first == pytest.approx({"size": 5, "alpha": 0.5 * 5, "beta": 0.75, "bias": 2.0})
-    assert second == pytest.approx({"size": 3, "alpha": 1e-4 * 3, "beta": 0.5, "bias": 1.0})
+        if node.op_type == "Conv" and normalizes_responses(node)
+    )
+    np.testing.assert_allclose(first, 0.5 * np.tri(6, k=2) * np.tri(6, k=2).T)
+    np.testing.assert_allclose(second, 1e-4 * np.tri(8, k=1) * np.tri(8, k=1).T, rtol=1e-6)
+    assert (bias.tolist(), other_bias.tolist()) == ([2.0] * 6, [1.0] * 8)
 
 
 def test_large_kernels_are_constants_that_tf2onnx_did_not_see(tmp_path, monkeypatch):

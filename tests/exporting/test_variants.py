@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from dlapp.architectures import builder, recurrent
+from dlapp.architectures import builder, custom_layers, recurrent
 from dlapp.errors import BundleError, DlappError, MetricDropped, UnknownName
 from dlapp.exporting import export, parity, variants
 from dlapp.exporting.variants import Measured, Wanted
@@ -359,3 +359,21 @@ def test_without_an_onnx_file_there_are_no_variants(tmp_path):
             formats=["savedmodel"],
             variants=wanted(),
         )
+
+
+def test_sums_of_squares_keep_their_digits(tmp_path):
+    """Local response normalization is written with a convolution, which is none of the network's."""
+    inputs = keras.Input((16, 16, 1))
+    x = keras.layers.Conv2D(6, 3, activation="relu", name="conv1")(inputs)
+    x = custom_layers.LocalResponseNormalization(alpha=0.5, name="norm1")(x)
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(6, 3, name="conv2")(x))
+    write(tmp_path / "net", wanted(), keras.Model(inputs, keras.layers.Dense(4, activation="softmax")(x), name="net"))
+    for variant in BOTH:
+        proto = onnx.load(tmp_path / "net" / f"model.{variant}.onnx")
+        constants = {one.name: one for one in proto.graph.initializer}
+        convolutions = [node for node in proto.graph.node if node.op_type == "Conv"]
+        (normalizing,) = (node for node in convolutions if "/norm1_1/" in node.name)
+        assert constants[normalizing.input[1]].data_type == onnx.TensorProto.FLOAT
+        others = [constants.get(node.input[1]) for node in convolutions if node is not normalizing]
+        assert len(others) == 2
+        assert all(one is None or one.data_type == onnx.TensorProto.FLOAT16 for one in others)

@@ -33,6 +33,11 @@ def load_graphs(place: Place, open_file: Callable[[Path], Graph]) -> Runtime:
     return of_graphs(place.signature, open_file(path), step, adjustable=adjustable)
 
 
+def output_names(path: Path) -> list[str]:
+    """Of a graph, for runtimes that give outputs without names, or by their number."""
+    return [output.name for output in onnx.load(path, load_external_data=False).graph.output]
+
+
 def _with_constants(path: Path, copy: Path, values: Mapping[str, np.ndarray]) -> Path:
     """A copy of the file whose optional inputs are these constants."""
     proto = onnx.load(path)

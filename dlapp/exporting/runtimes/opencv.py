@@ -13,19 +13,18 @@ import numpy as np
 
 from dlapp.errors import NotSupported
 from dlapp.exporting.runtimes import Graph, Outputs, Place, Runtime
-from dlapp.exporting.runtimes.onnx_files import load_graphs
+from dlapp.exporting.runtimes.onnx_files import load_graphs, output_names
 
 
 def load(place: Place) -> Runtime:
     """By its newer engine; the older one knows no dimensions that vary."""
     if place.threads:
         cv2.setNumThreads(place.threads)
-    outputs = [output.name for output in place.signature.outputs]
-    after = [] if place.signature.step is None else [output.name for output in place.signature.step.outputs]
-    return load_graphs(place, lambda path: _open(path, after if path.name == "step.onnx" else outputs))
+    return load_graphs(place, _open)
 
 
-def _open(path: Path, outputs: list[str]) -> Graph:
+def _open(path: Path) -> Graph:
+    outputs = output_names(path)
     with tempfile.TemporaryFile() as said:
         with _errors_to(said):
             network = cv2.dnn.readNetFromONNX(str(path), cv2.dnn.ENGINE_NEW)

@@ -8,20 +8,21 @@ import numpy as np
 import tract
 
 from dlapp.exporting.runtimes import Graph, Outputs, Place, Runtime
-from dlapp.exporting.runtimes.onnx_files import load_graphs
+from dlapp.exporting.runtimes.onnx_files import load_graphs, output_names
 
+_BATCH = "batch"
 _KINDS = {"uint8": "u8", "int32": "i32", "int64": "i64", "float32": "f32"}
 
 
 def load(place: Place) -> Runtime:
     """One plan for each shape, made when it is first met."""
-    signature = place.signature
-    outputs = [output.name for output in signature.outputs]
-    after = [] if signature.step is None else [output.name for output in signature.step.outputs]
-    return load_graphs(place, lambda path: _open(path, after if path.name == "step.onnx" else outputs))
+    # by its name it may stand in the middle of a graph; suppression of boxes wants a number
+    batch = _BATCH if place.signature.detection is None else None
+    return load_graphs(place, lambda path: _open(path, batch))
 
 
-def _open(path: Path, outputs: list[str]) -> Graph:
+def _open(path: Path, batch: str | None) -> Graph:
+    outputs = output_names(path)
     plans: dict[tuple, Any] = {}
     model = tract.onnx().load(str(path))  # what cannot be read is told at once
     names = [model.input_name(place) for place in range(model.input_count())]
@@ -29,18 +30,19 @@ def _open(path: Path, outputs: list[str]) -> Graph:
     def run(given: Mapping[str, np.ndarray]) -> Outputs:
         key = tuple(values.shape for values in given.values())
         if key not in plans:
-            plans[key] = _plan(path, given)
+            plans[key] = _plan(path, given, batch)
         results = plans[key].run([np.ascontiguousarray(given[name]) for name in names])
         return {name: result.to_numpy() for name, result in zip(outputs, results, strict=True)}
 
     return run
 
 
-def _plan(path: Path, given: Mapping[str, np.ndarray]) -> Any:
+def _plan(path: Path, given: Mapping[str, np.ndarray], batch: str | None) -> Any:
     model = tract.onnx().load(str(path))
     names = [model.input_name(place) for place in range(model.input_count())]
     for name, values in given.items():
-        fact = ",".join([*map(str, values.shape), _KINDS[values.dtype.name]])
+        size, *others = values.shape
+        fact = ",".join([*map(str, (batch or size, *others)), _KINDS[values.dtype.name]])
         model.set_input_fact(names.index(name), fact)
     return model.into_model().into_runnable()
 
