@@ -21,7 +21,7 @@ from dlapp.errors import BundleError, UnknownName
 from dlapp.exporting import comparing, recording
 from dlapp.exporting.recording import Case, StepCase
 from dlapp.exporting.replaying import Replay, replay
-from dlapp.exporting.runtimes import RUNTIMES, Place, Runtime, load, version_of
+from dlapp.exporting.runtimes import RUNTIMES, Place, load, version_of
 from dlapp.files import write_json
 from dlapp.inference.bundle import SAVED_MODEL, SIGNATURE, check_files
 from dlapp.signature import Signature
@@ -151,7 +151,7 @@ def verify(
     folder: str | Path,
     runtimes: Iterable[str] | None = None,
     *,
-    loaded: Mapping[str, Runtime] | None = None,
+    answered: Mapping[str, Replay] | None = None,
     model: Path | None = None,
     isolated: bool = False,
     foreign: bool = False,
@@ -164,7 +164,7 @@ def verify(
         folder: the bundle.
         runtimes: some of ``RUNTIMES``; Keras, SavedModel and ONNX Runtime, as far as the bundle has what they
             run, where it is None.
-        loaded: runtimes that are in this process already.
+        answered: what runtimes gave that have run the samples already.
         model: the ``.keras`` file that was exported, for the runtime ``keras``; a bundle does not hold it.
         isolated: run each of them in a process of its own; those that dlapp does not need always are.
         foreign: whether the ONNX file was written by somebody else, and knows nothing of the signature.
@@ -178,9 +178,9 @@ def verify(
     folder = Path(folder)
     signature = Signature.read(folder / SIGNATURE)
     check_files(folder, signature)
-    loaded = loaded or {}
+    answered = answered or {}
     place = Place(folder, signature, model=model, foreign=foreign)
-    there = [name for name in RUNTIMES if name in loaded or _has_file(place, name)]
+    there = [name for name in RUNTIMES if name in answered or _has_file(place, name)]
     chosen = [name for name in OWN if name in there] if runtimes is None else list(dict.fromkeys(runtimes))
     if not chosen:
         raise BundleError(f"{folder} was to be run by nothing: name a runtime ({', '.join(there)}).")
@@ -193,10 +193,8 @@ def verify(
     cases, steps = recording.read(folder, signature), recording.read_steps(folder, signature)
     results = []
     for name in chosen:
-        if name in loaded:
-            found: Replay | RuntimeResult = replay(
-                loaded[name], version_of(name), 0.0, cases, steps, budget_s=_BUDGET_S
-            )
+        if name in answered:
+            found: Replay | RuntimeResult = answered[name]
         elif isolated or name not in OWN:
             found = in_a_process(name, place, timeout_s)
         else:

@@ -11,7 +11,7 @@ from dlapp.boxes import Boxes
 from dlapp.data import Examples
 from dlapp.data.examples import as_objects
 from dlapp.errors import DlappError, SourceError
-from dlapp.exporting import parity
+from dlapp.exporting import replaying
 from dlapp.inference import Bundle
 from dlapp.signature import Detection, Preprocessing, Signature, Target, Vocabulary
 from dlapp.training import answering
@@ -48,7 +48,7 @@ def found_boxes():
 def _without_latencies():
     """Of Keras they take seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parity, "_median_latency", lambda *_: 0.0, raising=False)
+        patch.setattr(replaying, "_median_latency", lambda *_: 0.0)
         yield
 
 
