@@ -42,7 +42,7 @@ def version() -> str:
 
 
 def _run(model: keras.Model, signature: Signature) -> Run:
-    """By ``predict``: an eager call would run another graph."""
+    """By a graph, as ``predict`` has it, which would make a new one for each size of the batch."""
     if signature.task == "tensors":
 
         def predict(inputs: Mapping[str, np.ndarray], *, min_score: float | None = None) -> Outputs:
@@ -51,10 +51,14 @@ def _run(model: keras.Model, signature: Signature) -> Run:
 
         return predict
     network = network_of(model, signature)
+    (taken,) = network.inputs
+    answer = tf.function(
+        lambda values: network(values, training=False), input_signature=[tf.TensorSpec(taken.shape, taken.dtype)]
+    )
 
     def run(inputs: Mapping[str, np.ndarray], *, min_score: float | None = None) -> Outputs:
         (given,) = (tf.constant(values) for values in inputs.values())
-        outputs = network.predict(prepare(given, signature), verbose=0)
+        outputs = answer(prepare(given, signature))
         found = finish(outputs, given, signature, min_score)
         return {name: np.asarray(values) for name, values in found.items()}
 
