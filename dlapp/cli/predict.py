@@ -136,6 +136,11 @@ def _check_fits(bundle: "Bundle", options: argparse.Namespace) -> None:
         "--encoding": options.encoding is not None,
         "--beams": options.beams is not None,
     }
+    if signature.task == "tensors":
+        raise BundleError(
+            f"{folder} holds a model that dlapp did not train, and nobody told what its numbers mean: "
+            f"dlapp.inference.Bundle({str(folder)!r}).run(...) takes arrays and gives arrays"
+        )
     if signature.task == "language_model":
         raise BundleError(f"{folder} makes texts: dlapp generate {shlex.quote(folder.name)} --prompt TEXT")
     if signature.preprocessing.vocabulary is None:

@@ -80,6 +80,7 @@ def _verify_bundle(
     """A bundle in the runtimes that were named, in all, or in those that dlapp needs; and what is said in the end."""
     from dlapp.cli.export import following_command
     from dlapp.exporting.parity import OWN, PARITY, runnable, verify
+    from dlapp.exporting.runtimes import RUNTIMES
     from dlapp.inference.bundle import SIGNATURE
     from dlapp.reporting.parity_page import write_parity
     from dlapp.signature import Signature
@@ -96,9 +97,11 @@ def _verify_bundle(
 
         find = Locator(timeout_s)
     parity = verify(folder, chosen, model=model, isolated=True, timeout_s=timeout_s, locate=find)
+    absent = [name for name in RUNTIMES if name not in there] if everything else []
+    without = [f"Left out, as the bundle lacks what they run: {', '.join(absent)}"] if absent else []
     page = folder / PAGE
     write_parity(page, folder.resolve().name, parity.to_dict(), signature, strict=strict)
-    return parity, [f"Wrote {folder / PARITY} and {page}", f"Next: {following_command(folder)}"]
+    return parity, [*without, f"Wrote {folder / PARITY} and {page}", f"Next: {following_command(folder)}"]
 
 
 def _verify_file(
@@ -156,7 +159,7 @@ def print_parity(parity: dict[str, Any]) -> None:
         )
     rich.print(table)
     for row in parity["results"]:
-        if row["verdict"] != "equal":
+        if row["verdict"] != "equal" or row["reason"]:
             print(f"{row['runtime']}: {explain(row)}")
 
 

@@ -14,6 +14,7 @@ from dlapp.architectures.stepping import step_model
 from dlapp.exporting.graph import network_of, prepare, prepare_step
 from dlapp.exporting.onnx_layers import PREPROCESSING
 from dlapp.exporting.runtimes import Place, keras_model
+from dlapp.inference.bundle import SIGNATURE
 from dlapp.signature import Signature
 
 
@@ -25,7 +26,7 @@ def main(path: Path) -> None:
     sequence is masked: there a runtime may give what it likes.
     """
     request = json.loads(path.read_text(encoding="utf-8"))
-    signature = Signature.read(Path(request["folder"]) / "signature.json")
+    signature = Signature.read(Path(request["folder"]) / SIGNATURE)
     model = keras_model.load_network(Place(Path(request["folder"]), signature, model=Path(request["model"])))
     with np.load(path.with_name("inputs.npz"), allow_pickle=False) as archive:
         given = dict(archive)

@@ -73,7 +73,7 @@ class RuntimeResult:
         agreement: the share of samples with the same answer: class (a tie within the tolerance counts), tags, tokens,
             value, or as many boxes, each with one of its class that covers it (intersection over union above 0.99).
         where: of what differs, which output of which sample, and by how much.
-        reason: of what did not run, in the words of the runtime.
+        reason: of what did not run, in the words of the runtime; of what did, which of its graphs it cannot run.
         operator: that it does not support, where its words name one.
         remedy: another runtime that runs the bundle, or the line that installs this one.
         cases: of the samples that were run, and of how many; a slow runtime does not get to all of them.
@@ -332,6 +332,7 @@ def _judge(
             else f"{compared.absolute:.2g}"
         )
         where = f"{compared.output} of {which}: {apart}"
+    reason = "" if steps is None or found.steps is not None else "it cannot run the graph that goes on by one token"
     return RuntimeResult(
         runtime=name,
         verdict="equal" if equal else "differs",
@@ -340,6 +341,7 @@ def _judge(
         largest_relative_difference=compared.relative,
         agreement=compared.agreement,
         where=where,
+        reason=reason,
         cases=(len(found.outputs), len(cases)),
         load_s=round(found.load_s, 4),
         latency_s=round(found.latency_s, 6),

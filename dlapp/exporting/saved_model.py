@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-from dlapp.inference.bundle import SAVED_MODEL
+from dlapp.inference.bundle import SAVED_MODEL, SIGNATURE
 from dlapp.signature import Signature
 
 
@@ -40,7 +40,7 @@ def write(
         archive.write_out(folder, verbose=False)
     _make_repeatable(folder)
     (folder / "assets").mkdir(exist_ok=True)
-    signature.write(folder / "assets" / "signature.json")
+    signature.write(folder / "assets" / SIGNATURE)
 
 
 def _sort_variables(function: Any) -> None:

@@ -199,6 +199,7 @@ def render(wanted: Mapping[str, Row]) -> str:
     versions = {
         one["runtime"]: one["version"] for parity in found.values() for one in parity["results"] if one["version"]
     }
+    lines += ["- tract must be told the first dimension of a ResNet's input by its name, `batch`; a number it refuses."]
     lines += ["", "Versions: " + ", ".join(f"{name} {versions[name]}" for name in RUNTIMES if name in versions) + "."]
     return "\n".join(lines) + "\n"
 

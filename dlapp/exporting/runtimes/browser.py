@@ -34,9 +34,7 @@ _OPTIONS = (
 def load(place: Place) -> Runtime:
     """A page that takes requests, in a browser that ends with this process."""
     installed_version(_PACKAGE)
-    browser = next(filter(None, map(shutil.which, _BROWSERS)), None)
-    if browser is None:
-        raise NotInstalled("a browser is missing (Chromium or Chrome)")
+    browser = _browser()
     requests: queue.Queue[dict[str, Any]] = queue.Queue()
     answers: queue.Queue[dict[str, Any]] = queue.Queue()
     files: dict[str, bytes] = {}
@@ -75,8 +73,16 @@ def load(place: Place) -> Runtime:
 
 
 def version() -> str:
-    """Of the package."""
+    """Of the package, where there is a browser to run it."""
+    _browser()
     return installed_version(_PACKAGE)
+
+
+def _browser() -> str:
+    found = next(filter(None, map(shutil.which, _BROWSERS)), None)
+    if found is None:
+        raise NotInstalled("a browser is missing (Chromium or Chrome)")
+    return found
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

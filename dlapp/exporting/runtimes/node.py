@@ -15,9 +15,7 @@ _PACKAGE = "onnxruntime-node"
 
 def load(place: Place) -> Runtime:
     """One process of Node for the bundle, which ends with this one."""
-    node = shutil.which("node")
-    if node is None:
-        raise NotInstalled("node is missing: install Node.js 20 or newer")
+    node = _node()
     installed_version(_PACKAGE)
     script = Path(__file__).with_name("node_runner.mjs")
     process = subprocess.Popen(
@@ -41,5 +39,13 @@ def load(place: Place) -> Runtime:
 
 
 def version() -> str:
-    """Of the package."""
+    """Of the package, where there is a Node.js to run it."""
+    _node()
     return installed_version(_PACKAGE)
+
+
+def _node() -> str:
+    found = shutil.which("node")
+    if found is None:
+        raise NotInstalled("node is missing: install Node.js 20 or newer")
+    return found
