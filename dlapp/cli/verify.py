@@ -101,7 +101,9 @@ def _verify_bundle(
     without = [f"Left out, as the bundle lacks what they run: {', '.join(absent)}"] if absent else []
     page = folder / PAGE
     write_parity(page, folder.resolve().name, parity.to_dict(), signature, strict=strict)
-    return parity, [*without, f"Wrote {folder / PARITY} and {page}", f"Next: {following_command(folder)}"]
+    following = following_command(folder)
+    after = [] if following.startswith("dlapp verify") else [f"Next: {following}"]  # of what predict does not read
+    return parity, [*without, f"Wrote {folder / PARITY} and {page}", *after]
 
 
 def _verify_file(

@@ -23,6 +23,7 @@ _UNITS = {
     "regression": "as a share of the target's deviation or mean, whichever is larger",
     "localization": "of scores",
     "detection": "of scores",
+    "tensors": "of the model's own numbers",
     "sequence_to_sequence": "as a share of the largest number in a state, if that is above 1",
 }
 
