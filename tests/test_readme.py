@@ -37,6 +37,8 @@ def run_line(line: str, monkeypatch) -> None:
         command[3:] = ["--runtime", "onnxruntime", "--runtime", "openvino"]
     if command[1] == "benchmark":
         command += ["--seconds", "0.05", "--runtime", "onnxruntime"]
+    if command[1] == "tune":
+        command[command.index("--trials") + 1] = "2"
     if "--from" in command or "resnet20" in command:
         command[command.index("--epochs") + 1] = "1"
     monkeypatch.setattr("sys.argv", command)

@@ -43,7 +43,7 @@ def tell_size(graph: onnx.GraphProto, pictures: Sequence[int | str]) -> None:
         return
     tensor = first.input[0]
     while tensor in makers and makers[tensor].op_type in _ELEMENTWISE:
-        tensor = next(name for name in makers[tensor].input if name not in constants)
+        tensor = next((name for name in makers[tensor].input if name not in constants), "")
     maker = makers.get(tensor)
     if maker is not None and _gives(maker, pictures, constants):
         graph.value_info.append(onnx.helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, pictures))
@@ -65,17 +65,21 @@ def fold_padding(graph: onnx.GraphProto) -> None:
     """
     makers = {tensor: node for node in graph.node for tensor in node.output}
     uses = Counter(tensor for node in graph.node for tensor in node.input)
+    uses.update(tensor.name for tensor in graph.output)
     constants = {constant.name: constant for constant in graph.initializer}
     for pool in [node for node in graph.node if node.op_type == "MaxPool"]:
         pad = makers.get(pool.input[0])
         if pad is None or pad.op_type != "Pad" or uses[pool.input[0]] > 1 or pad.input[1] not in constants:
             continue
         options = {one.name: onnx.helper.get_attribute_value(one) for one in pool.attribute}
-        widths = onnx.numpy_helper.to_array(constants[pad.input[1]]).reshape(2, 4)
+        widths = onnx.numpy_helper.to_array(constants[pad.input[1]]).reshape(2, -1)
+        before = makers.get(pad.input[0])
         if (
-            makers[pad.input[0]].op_type == "Relu"
+            before is not None
+            and before.op_type == "Relu"
             and _pads_zeros(pad, constants)
             and set(options) <= {"strides", "kernel_shape"}
+            and len(options["kernel_shape"]) == widths.shape[1] - 2
             and not widths[:, :2].any()
             and (widths[:, 2:] < options["kernel_shape"]).all()  # or a window would see nothing else
         ):

@@ -84,11 +84,11 @@ def test_limits_of_suppression_have_one_axis():
     assert kept[:, 2].tolist() == [0, 2]
 
 
-def pooled(*, activation="Relu", widths=(0, 0, 1, 1, 0, 0, 1, 1), value=0.0, mode="constant", kernel=3):
+def pooled(*, activation="Relu", widths=(0, 0, 1, 1, 0, 0, 1, 1), value=0.0, mode="constant", kernel=3, output=False):
     """Padding in front of a max pooling, of a picture of negative and positive numbers."""
     nodes = [
-        helper.make_node(activation, ["x"], ["active"]),
-        helper.make_node("Pad", ["active", "widths", "value"], ["padded"], mode=mode),
+        *([] if activation is None else [helper.make_node(activation, ["x"], ["active"])]),
+        helper.make_node("Pad", ["active" if activation else "x", "widths", "value"], ["padded"], mode=mode),
         helper.make_node("MaxPool", ["padded"], ["y"], kernel_shape=[kernel, kernel], strides=[2, 2]),
     ]
     constants = [
@@ -97,7 +97,8 @@ def pooled(*, activation="Relu", widths=(0, 0, 1, 1, 0, 0, 1, 1), value=0.0, mod
     ]
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 2, 7, 6])
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", None, None, None])
-    return helper.make_graph(nodes, "any", [x], [y], constants)
+    padded = helper.make_tensor_value_info("padded", TensorProto.FLOAT, ["batch", None, None, None])
+    return helper.make_graph(nodes, "any", [x], [y, padded] if output else [y], constants)
 
 
 def answer(graph):
@@ -123,6 +124,8 @@ def test_zeros_in_front_of_a_pooling_become_its_padding(widths):
         {"mode": "reflect"},
         {"widths": (0, 1, 1, 1, 0, 0, 1, 1)},  # channels
         {"widths": (0, 0, 3, 1, 0, 0, 1, 1)},  # a window of zeros alone
+        {"activation": None},  # a picture of any numbers
+        {"output": True},  # which is an answer itself
     ],
     ids=lambda options: next(iter(options)),
 )
