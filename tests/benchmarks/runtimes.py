@@ -199,7 +199,11 @@ def render(wanted: Mapping[str, Row]) -> str:
     versions = {
         one["runtime"]: one["version"] for parity in found.values() for one in parity["results"] if one["version"]
     }
-    lines += ["- tract must be told the first dimension of a ResNet's input by its name, `batch`; a number it refuses."]
+    lines += [
+        "",
+        'tract takes the batch of a ResNet by its name alone, `set_input_fact(0, "batch,224,224,3,u8")`, and its size after',
+        '`into_model()`, by `SetSymbols({"batch": 1})`; in Rust `with_ignore_value_info(true)` does as well.',
+    ]
     lines += ["", "Versions: " + ", ".join(f"{name} {versions[name]}" for name in RUNTIMES if name in versions) + "."]
     return "\n".join(lines) + "\n"
 

@@ -16,12 +16,12 @@ _KINDS = {"uint8": "u8", "int32": "i32", "int64": "i64", "float32": "f32"}
 
 def load(place: Place) -> Runtime:
     """One plan for each shape, made when it is first met."""
-    # by its name it may stand in the middle of a graph; suppression of boxes wants a number
-    batch = _BATCH if place.signature.detection is None else None
-    return load_graphs(place, lambda path: _open(path, batch))
+    # a graph that speaks of the batch further on takes no number for it, and suppression of boxes takes nothing else
+    named = place.signature.detection is None
+    return load_graphs(place, lambda path: _open(path, named=named))
 
 
-def _open(path: Path, batch: str | None) -> Graph:
+def _open(path: Path, *, named: bool) -> Graph:
     outputs = output_names(path)
     plans: dict[tuple, Any] = {}
     model = tract.onnx().load(str(path))  # what cannot be read is told at once
@@ -30,21 +30,24 @@ def _open(path: Path, batch: str | None) -> Graph:
     def run(given: Mapping[str, np.ndarray]) -> Outputs:
         key = tuple(values.shape for values in given.values())
         if key not in plans:
-            plans[key] = _plan(path, given, batch)
+            plans[key] = _plan(path, given, named=named)
         results = plans[key].run([np.ascontiguousarray(given[name]) for name in names])
         return {name: result.to_numpy() for name, result in zip(outputs, results, strict=True)}
 
     return run
 
 
-def _plan(path: Path, given: Mapping[str, np.ndarray], batch: str | None) -> Any:
+def _plan(path: Path, given: Mapping[str, np.ndarray], *, named: bool) -> Any:
     model = tract.onnx().load(str(path))
     names = [model.input_name(place) for place in range(model.input_count())]
     for name, values in given.items():
         size, *others = values.shape
-        fact = ",".join([*map(str, (batch or size, *others)), _KINDS[values.dtype.name]])
+        fact = ",".join([*map(str, (_BATCH if named else size, *others)), _KINDS[values.dtype.name]])
         model.set_input_fact(names.index(name), fact)
-    return model.into_model().into_runnable()
+    typed = model.into_model()
+    if named:
+        typed.transform(tract.SetSymbols({_BATCH: len(next(iter(given.values())))}))
+    return typed.into_runnable()
 
 
 def version() -> str:
