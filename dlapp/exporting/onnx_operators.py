@@ -25,7 +25,7 @@ def _scale_and_translate(context: Any, node: Any, name: str, _: Any) -> None:
 
 
 def _local_response_normalization(context: Any, node: Any, name: str, _: Any) -> None:
-    # ONNX's own LRN takes ONNX Runtime ten times as long, and onnx's evaluator gives other numbers for it
+    # ONNX's own LRN takes ONNX Runtime some six times as long, and onnx's evaluator gives other numbers for it
     channels = context.get_shape(node.input[0])[-1]
     radius = node.get_attr_int("depth_radius")
     bias, alpha, beta = (node.get_attr_value(name) for name in ("bias", "alpha", "beta"))
