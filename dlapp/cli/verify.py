@@ -98,11 +98,11 @@ def _verify_bundle(
         find = Locator(timeout_s)
     parity = verify(folder, chosen, model=model, isolated=True, timeout_s=timeout_s, locate=find)
     absent = [name for name in RUNTIMES if name not in there] if everything else []
-    without = [f"Left out, as the bundle lacks what they run: {', '.join(absent)}"] if absent else []
+    without = [f"Left out, as what they run is not there: {', '.join(absent)}"] if absent else []
     page = folder / PAGE
     write_parity(page, folder.resolve().name, parity.to_dict(), signature, strict=strict)
     following = following_command(folder)
-    after = [] if following.startswith("dlapp verify") else [f"Next: {following}"]  # of what predict does not read
+    after = [] if following.startswith("dlapp verify") else [f"Next: {following}"]  # as of what predict cannot read
     return parity, [*without, f"Wrote {folder / PARITY} and {page}", *after]
 
 
@@ -131,7 +131,7 @@ def _verify_file(
 
 
 def print_parity(parity: dict[str, Any]) -> None:
-    """The verdict as a table, and what is to be said of each runtime that does not agree."""
+    """The verdict as a table, and what is to be said of runtimes that do not agree or cannot run all."""
     import rich
     from rich.table import Table
 
@@ -166,7 +166,7 @@ def print_parity(parity: dict[str, Any]) -> None:
 
 
 def explain(row: dict[str, Any]) -> str:
-    """What is to be said of a runtime that does not agree, on one line."""
+    """What is to be said of a runtime that does not agree or cannot run all, on one line."""
     told = row["verdict"]
     if row["verdict"] == "differs":
         told = f"differs at {row['where']}"

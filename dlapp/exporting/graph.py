@@ -200,10 +200,10 @@ def large_kernels(model: keras.Model) -> list[keras.Variable]:
 
 
 def with_onnx_operators(model: keras.Model, *, tokens: bool = False, loops: bool = True) -> keras.Model:
-    """The same network for ONNX, where one operator does what Keras computes in several steps.
+    """The same network for ONNX, where one operator of TensorFlow's does what Keras computes in several steps.
 
-    tf2onnx knows TensorFlow's operator and writes ONNX's; recurrent layers become signs for theirs, which only
-    :mod:`dlapp.exporting.onnx_file` can read. Layers without such an operator are shared with ``model``; a network of
+    tf2onnx or :mod:`dlapp.exporting.onnx_operators` has a form for it; recurrent layers become signs for theirs, which
+    only the latter can read. Layers without such an operator are shared with ``model``; a network of
     these alone is ``model`` itself.
 
     Args:

@@ -48,7 +48,7 @@ def write(
         serve: as :func:`serving_function` gives it.
         signature: of the function.
         path: of the file.
-        variables: whose values ``serve`` takes. tf2onnx copies constants some forty times, and does not see these.
+        variables: whose values ``serve`` takes. tf2onnx handles constants many times over, and does not see these.
         layers: names of layers, one of which is named where an operator has no ONNX form.
 
     Raises:
@@ -92,17 +92,22 @@ def write_step(go_on: Any, signature: Signature, path: Path, variables: Sequence
 
 
 def _convert(function: Any, specs: Sequence[Any]) -> onnx.ModelProto:
-    with contextlib.suppress(Exception):
-        return _convert_by_tf2onnx(function, specs, copies=False)
-    try:  # one of its passes failed, and has left the graph half changed: of copies tf2onnx goes on with the one before
-        return _convert_by_tf2onnx(function, specs, copies=True)
+    try:
+        try:
+            return _convert_by_tf2onnx(function, specs, copies=False)
+        except (ValueError, MemoryError):
+            raise
+        except Exception:
+            # one of its passes failed, which class whatever, and has left the graph half changed: with copies tf2onnx
+            # goes on with the graph before
+            return _convert_by_tf2onnx(function, specs, copies=True)
     except ValueError as error:
         raise ModelError(f"the network has no ONNX form: {error} {_REMEDY}") from error
 
 
 def _convert_by_tf2onnx(function: Any, specs: Sequence[Any], *, copies: bool) -> onnx.ModelProto:
     """With ``copies`` of the graph, weights and all, before each of some forty passes, or without."""
-    with _without_logging(), _repeatable(), contextlib.nullcontext() if copies else _without_copies():
+    with _without_logging(), _repeatable(), _copies(wanted=copies):
         proto, _ = tf2onnx.convert.from_function(
             function, input_signature=specs, opset=OPSET, custom_op_handlers=dict(HANDLERS)
         )
@@ -161,7 +166,10 @@ def _finish(
 
 
 def _pictures(signature: Signature) -> tuple[int | str, ...] | None:
-    """(batch, channels, height, width) of what the network itself takes; of detectors tract wants to be told all."""
+    """(batch, channels, height, width) of what the network itself takes.
+
+    None of a detector: in tract its suppression needs a number for the batch, which a shape with its name rules out.
+    """
     preprocessing = signature.preprocessing
     if preprocessing.size is None or signature.windows is not None or signature.detection is not None:
         return None
@@ -243,13 +251,14 @@ def _repeatable() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _without_copies() -> Iterator[None]:
-    before = os.environ.get(ENV_TF2ONNX_CATCH_ERRORS)
-    os.environ[ENV_TF2ONNX_CATCH_ERRORS] = "FALSE"
+def _copies(*, wanted: bool) -> Iterator[None]:
+    before = os.environ.pop(ENV_TF2ONNX_CATCH_ERRORS, None)
+    if not wanted:
+        os.environ[ENV_TF2ONNX_CATCH_ERRORS] = "FALSE"  # to catch errors is what it copies for
     try:
         yield
     finally:
-        del os.environ[ENV_TF2ONNX_CATCH_ERRORS]
+        os.environ.pop(ENV_TF2ONNX_CATCH_ERRORS, None)
         if before is not None:
             os.environ[ENV_TF2ONNX_CATCH_ERRORS] = before
 

@@ -129,6 +129,8 @@ class LayeredGraph:
             for given in (node.input, node.output):
                 for place, name in enumerate(given):
                     given[place] = names.get(name, name)
+        for told in proto.graph.value_info:
+            told.name = names.get(told.name, told.name)
         for old, new in names.items():  # OpenCV wants to know how many axes there are
             axes = [None] * self._axes[old] if old in self._axes else None
             proto.graph.output.append(onnx.helper.make_tensor_value_info(new, self._kinds[old], axes))

@@ -9,6 +9,7 @@ import tf2onnx
 
 from dlapp.exporting import recurrent
 
+_RESPONSES = "response_normalization"  # in the names of its nodes
 _THREE_QUARTERS = 0.75  # the power of local response normalization in every paper
 
 
@@ -28,7 +29,7 @@ def _local_response_normalization(context: Any, node: Any, name: str, _: Any) ->
     # ONNX's own LRN takes ONNX Runtime some six times as long, and onnx's evaluator gives other numbers for it
     channels = context.get_shape(node.input[0])[-1]
     radius = node.get_attr_int("depth_radius")
-    bias, alpha, beta = (node.get_attr_value(name) for name in ("bias", "alpha", "beta"))
+    bias, alpha, beta = (node.get_attr_value(key) for key in ("bias", "alpha", "beta"))
 
     def normalize(nodes: _Nodes, values: str) -> str:
         place = np.arange(channels)
@@ -41,7 +42,7 @@ def _local_response_normalization(context: Any, node: Any, name: str, _: Any) ->
         root = nodes("Sqrt", energy)
         return nodes("Div", values, nodes("Mul", root, nodes("Sqrt", root)))
 
-    _replace(context, node, normalize, scope=f"{node.name}/")
+    _replace(context, node, normalize, scope=f"{node.name}/{_RESPONSES}/")
 
 
 def _erfc(context: Any, node: Any, name: str, _: Any) -> None:
@@ -58,7 +59,7 @@ def _erfc(context: Any, node: Any, name: str, _: Any) -> None:
 
 def normalizes_responses(node: onnx.NodeProto) -> bool:
     """Whether it is part of a local response normalization, whose sums of squares need many digits."""
-    return "/LRN/" in node.name
+    return f"/{_RESPONSES}/" in node.name
 
 
 def _replace(context: Any, node: Any, write: "Callable[..., str]", *, scope: str = "") -> None:
@@ -73,12 +74,14 @@ def _replace(context: Any, node: Any, write: "Callable[..., str]", *, scope: str
     """
     images, *others = node.input
     dtypes, shapes = [context.get_dtype(node.output[0])], [context.get_shape(node.output[0])]
-    whole = context.get_dtype(images) != onnx.TensorProto.FLOAT
+    cast = context.get_dtype(images) != onnx.TensorProto.FLOAT
     context.remove_node(node.name)
     nodes = _Nodes(context, scope)
     # TensorFlow resizes uint8 to float32; ONNX would round the result to uint8
-    values = nodes("Cast", images, to=onnx.TensorProto.FLOAT) if whole else images
+    values = nodes("Cast", images, to=onnx.TensorProto.FLOAT) if cast else images
     written = write(nodes, nodes("Transpose", values, perm=[0, 3, 1, 2]), *others)
+    if dtypes[0] != onnx.TensorProto.FLOAT:
+        written = nodes("Cast", written, to=dtypes[0])
     context.make_node(
         "Transpose",
         [written],

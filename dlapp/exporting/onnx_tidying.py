@@ -22,13 +22,13 @@ def tidy(graph: onnx.GraphProto, network: str, *, pictures: Sequence[int | str] 
     del graph.value_info[:]  # tf2onnx's shapes, with invented names for the dimensions
     fold_padding(graph)
     give_axes(graph)
+    rename(graph, network)
     if pictures is not None:
         tell_size(graph, pictures)
-    rename(graph, network)
 
 
 def tell_size(graph: onnx.GraphProto, pictures: Sequence[int | str]) -> None:
-    """Says what size pictures have in front of the first convolution of a network with shortcuts.
+    """Says what size pictures have in front of the first convolution of a network with shortcuts, in order.
 
     How they were resized or padded to it, ONNX cannot follow. Without it no runtime would know which shapes behind it
     are equal, and ONNX Runtime would copy each shortcut instead of adding to it. All other networks are as fast
@@ -44,18 +44,29 @@ def tell_size(graph: onnx.GraphProto, pictures: Sequence[int | str]) -> None:
     tensor = first.input[0]
     while tensor in makers and makers[tensor].op_type in _ELEMENTWISE:
         tensor = next((name for name in makers[tensor].input if name not in constants), "")
-    maker = makers.get(tensor)
-    if maker is not None and _gives(maker, pictures, constants):
+    if tensor in makers and _is_prepared(makers[tensor], pictures, graph):
         graph.value_info.append(onnx.helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, pictures))
 
 
-def _gives(node: onnx.NodeProto, pictures: Sequence[int | str], constants: Mapping[str, onnx.TensorProto]) -> bool:
-    """Whether a node is the last of the preprocessing, and none of a layer's: those give pictures of other sizes."""
-    if node.op_type == "Reshape":  # of one channel, which can stand in front or behind
-        shape = constants.get(node.input[1])
+def _is_prepared(last: onnx.NodeProto, pictures: Sequence[int | str], graph: onnx.GraphProto) -> bool:
+    """Whether a node ends the preprocessing, which resizes once: a layer that did would give another size."""
+    makers = {tensor: node for node in graph.node for tensor in node.output}
+    constants = {constant.name: constant for constant in graph.initializer}
+    pending, found = [last], {last.output[0]: last}
+    while pending:
+        for maker in (makers[name] for name in pending.pop().input if name in makers):
+            if maker.output[0] not in found:
+                found[maker.output[0]] = maker
+                pending.append(maker)
+    count = Counter(node.op_type for node in found.values())
+    pads = [node for node in found.values() if node.op_type == "Pad"]
+    # averaging is two products; around a picture of any size there is padding of any width, and of layers of a known one
+    if (count["Resize"], count["MatMul"]) not in ((1, 0), (0, 2)) or any(pad.input[1] in constants for pad in pads):
+        return False
+    if last.op_type == "Reshape":  # of one channel, which can stand in front or behind
+        shape = constants.get(last.input[1])
         return shape is not None and onnx.numpy_helper.to_array(shape)[1:].tolist() == list(pictures[1:])
-    # around a picture of any size there is padding of any width
-    return node.op_type in ("Resize", "MatMul") or (node.op_type == "Pad" and node.input[1] not in constants)
+    return last.op_type in (("Pad",) if pads else ("Resize", "MatMul"))
 
 
 def fold_padding(graph: onnx.GraphProto) -> None:
@@ -135,8 +146,6 @@ def rename(graph: onnx.GraphProto, network: str) -> None:
     del graph.node[:], graph.initializer[:]
     graph.node.extend(nodes)
     graph.initializer.extend(used)
-    for tensor in graph.value_info:
-        tensor.name = names[tensor.name]
 
 
 def _in_order(graph: onnx.GraphProto) -> list[onnx.NodeProto]:

@@ -224,7 +224,8 @@ def to_float16(proto: onnx.ModelProto) -> onnx.ModelProto:
     graph = result.graph
     network = _network(result)
     inside = {node.name for node in network if node.op_type not in _IN_FLOAT32 and not normalizes_responses(node)}
-    kept = {name for node in network if node.name not in inside for name in node.input}
+    others = [node for node in network if node.name not in inside and not normalizes_responses(node)]
+    kept = {name for node in others for name in node.input}
     floats = _floats(result)
     constants = {tensor.name: tensor for tensor in graph.initializer}
     made_inside = {name for node in graph.node if node.name in inside for name in node.output if name in floats}
@@ -327,6 +328,7 @@ def _name_nodes(proto: onnx.ModelProto) -> None:
 def _finish(result: onnx.ModelProto, proto: onnx.ModelProto) -> None:
     """Gives a variant what tells of the float32 file, and takes away what the way there left."""
     del result.graph.value_info[:]
+    result.graph.value_info.extend(proto.graph.value_info)  # which stands in front of the network
     del result.metadata_props[:]
     result.metadata_props.extend(proto.metadata_props)
     for field in ("producer_name", "producer_version", "doc_string", "ir_version"):

@@ -51,7 +51,7 @@ def write_parity(path: Path, name: str, parity: Mapping[str, Any], signature: Si
         holds=parity["holds"] and not (strict and found["not installed"]),
         verdict=_say(found),
         rows=rows,
-        others=[row for row in rows if row["verdict"] != "equal"],
+        others=[row for row in rows if row["verdict"] != "equal" or row["reason"]],
         equal=equal,
         largest=max((row["largest_difference"] for row in equal), default=None),
         fastest=min(equal, key=lambda row: row["latency_s"], default=None),

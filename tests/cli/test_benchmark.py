@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from dlapp.cli import variants
-from dlapp.exporting import parity
+from dlapp.exporting import replaying
 from dlapp.exporting.variants import Measured
 
 
@@ -20,7 +20,7 @@ def smaller(trained, tmp_path_factory):
     folder = shutil.copytree(trained, tmp_path_factory.mktemp("smaller") / "copy")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(parity, "_median_latency", lambda *_: 0.0, raising=False)  # of Keras it takes seconds
+        patch.setattr(replaying, "_median_latency", lambda *_: 0.0)  # of Keras it takes seconds
         model = ModelFolder.find("stripes")
         export_folder(
             model, folder / "export/stripes", variants=variants.wanted_variants(model, ["int8", "float16"], None)
@@ -44,7 +44,7 @@ def test_variants_are_measured_on_dev(here):
 
 
 def test_a_variant_is_told_refused_and_predicts(dlapp, copy_of_trained, monkeypatch):
-    monkeypatch.setattr(parity, "_median_latency", lambda *_: 0.0, raising=False)
+    monkeypatch.setattr(replaying, "_median_latency", lambda *_: 0.0)
     before = (copy_of_trained / "export/stripes/signature.json").read_bytes()
     worse = {"float32": 0.9, "float16": 0.87}
     monkeypatch.setattr(variants, "measure", lambda bundle, _: Measured("accuracy", worse[bundle.variant], 12))

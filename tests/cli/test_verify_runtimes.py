@@ -76,7 +76,7 @@ def test_every_runtime_that_a_bundle_has_files_for(dlapp, copy_of_trained, monke
     status, out, _ = dlapp("verify", "stripes", "--all")
     assert status == 1, "nothing is proven"
     absent = "savedmodel, tensorflow-c, openvino-savedmodel"
-    assert f"Left out, as the bundle lacks what they run: {absent}\n" in out
+    assert f"Left out, as what they run is not there: {absent}\n" in out
     assert asked == [
         *("keras", "onnxruntime", "onnxruntime-node", "onnxruntime-web"),
         *("openvino", "opencv", "tract", "onnx-reference"),

@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import tensorflow as tf
 from keras import layers
 
 from dlapp import signature as signatures
@@ -14,7 +15,7 @@ from dlapp.architectures import builder, lenet5
 from dlapp.architectures.custom_layers import GroupedConv2D, LocalResponseNormalization
 from dlapp.architectures.resnet import bottleneck_block, residual_block
 from dlapp.exporting import export, graph, onnx_file
-from dlapp.exporting.graph import serving_function, with_onnx_operators
+from dlapp.exporting.graph import prepare, serving_function, with_onnx_operators
 from dlapp.exporting.onnx_operators import normalizes_responses
 from dlapp.signature import Preprocessing
 
@@ -150,6 +151,42 @@ def test_attributes_of_the_operators(written):
     np.testing.assert_allclose(first, 0.5 * np.tri(6, k=2) * np.tri(6, k=2).T)
     np.testing.assert_allclose(second, 1e-4 * np.tri(8, k=1) * np.tri(8, k=1).T, rtol=1e-6)
     assert (bias.tolist(), other_bias.tolist()) == ([2.0] * 6, [1.0] * 8)
+
+
+@pytest.mark.parametrize(
+    ("channels", "options", "told"),
+    [
+        (3, {}, True),
+        (1, {}, True),
+        (3, {"antialias": True}, True),
+        (1, {"antialias": True}, True),
+        (3, {"letterbox": True}, True),
+        (3, {"layer": layers.Resizing(9, 9, name="larger")}, False),
+        (3, {"layer": layers.UpSampling2D(2, interpolation="bilinear", name="larger")}, False),
+        (3, {"layer": layers.ZeroPadding2D(1, name="padded")}, True),  # which becomes part of the convolution
+    ],
+    ids=lambda given: "-".join(map(str, given)) if isinstance(given, dict) else str(given),
+)
+def test_the_size_in_front_of_a_network_with_shortcuts(channels, options, told, tmp_path):
+    options = dict(options)
+    layer = options.pop("layer", None)
+    inputs = keras.Input((8, 8, channels))
+    x = layers.Conv2D(4, 3, name="conv")(inputs if layer is None else layer(inputs))
+    x = layers.GlobalAveragePooling2D()(residual_block(x, 4, name="basic"))
+    model = keras.Model(inputs, layers.Dense(3, activation="softmax", name="classifier")(x), name="toy")
+    preprocessing = Preprocessing(channels, (8, 8), scale="unit", **options)
+    signature = signatures.classification(("a", "b", "c"), preprocessing, {})
+    onnx_file.write(serving_function(model, signature), signature, tmp_path / "model.onnx")
+    proto = onnx.load(tmp_path / "model.onnx")
+    shapes = [tensor.type.tensor_type.shape.dim for tensor in proto.graph.value_info]
+    assert [[one.dim_param or one.dim_value for one in shape] for shape in shapes] == (
+        [["batch", channels, 8, 8]] if told else []
+    )
+    onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)  # which a false size contradicts
+    images = np.random.default_rng(0).integers(0, 256, (2, 11, 10, channels), np.uint8)
+    given = onnxruntime.InferenceSession(tmp_path / "model.onnx").run(None, {"image": images})[0]
+    wanted = model.predict(prepare(tf.constant(images), signature), verbose=0)
+    np.testing.assert_allclose(given, wanted, atol=1e-5)
 
 
 def test_large_kernels_are_constants_that_tf2onnx_did_not_see(tmp_path, monkeypatch):

@@ -84,13 +84,24 @@ def test_limits_of_suppression_have_one_axis():
     assert kept[:, 2].tolist() == [0, 2]
 
 
-def pooled(*, activation="Relu", widths=(0, 0, 1, 1, 0, 0, 1, 1), value=0.0, mode="constant", kernel=3, output=False):
+def pooled(
+    *,
+    activation="Relu",
+    widths=(0, 0, 1, 1, 0, 0, 1, 1),
+    value=0.0,
+    mode="constant",
+    kernel=3,
+    output=False,
+    shared=False,
+):
     """Padding in front of a max pooling, of a picture of negative and positive numbers."""
     nodes = [
         *([] if activation is None else [helper.make_node(activation, ["x"], ["active"])]),
         helper.make_node("Pad", ["active" if activation else "x", "widths", "value"], ["padded"], mode=mode),
         helper.make_node("MaxPool", ["padded"], ["y"], kernel_shape=[kernel, kernel], strides=[2, 2]),
     ]
+    if shared:
+        nodes += [helper.make_node("MaxPool", ["padded"], ["z"], kernel_shape=[1, 1])]
     constants = [
         numpy_helper.from_array(np.array(widths, np.int64), "widths"),
         numpy_helper.from_array(np.float32(value), "value"),
@@ -98,7 +109,8 @@ def pooled(*, activation="Relu", widths=(0, 0, 1, 1, 0, 0, 1, 1), value=0.0, mod
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 2, 7, 6])
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", None, None, None])
     padded = helper.make_tensor_value_info("padded", TensorProto.FLOAT, ["batch", None, None, None])
-    return helper.make_graph(nodes, "any", [x], [y, padded] if output else [y], constants)
+    z = helper.make_tensor_value_info("z", TensorProto.FLOAT, ["batch", None, None, None])
+    return helper.make_graph(nodes, "any", [x], [y, *[padded] * output, *[z] * shared], constants)
 
 
 def answer(graph):
@@ -126,6 +138,7 @@ def test_zeros_in_front_of_a_pooling_become_its_padding(widths):
         {"widths": (0, 0, 3, 1, 0, 0, 1, 1)},  # a window of zeros alone
         {"activation": None},  # a picture of any numbers
         {"output": True},  # which is an answer itself
+        {"shared": True},  # which a second operator reads
     ],
     ids=lambda options: next(iter(options)),
 )
@@ -136,16 +149,20 @@ def test_other_padding_stays(options):
     np.testing.assert_array_equal(answer(graph), wanted)
 
 
-def sized(*, maker="Resize", channels=3, plain=False):
+def sized(*, maker="Resize", channels=3, plain=False, before=()):
     """A picture of any size in one of 4 x 5, scaled, in front of a convolution and a shortcut."""
     makes = {
-        "Resize": helper.make_node("Resize", ["x", "", "", "sizes"], ["picture"]),
-        "Pad": helper.make_node("Pad", ["x", "widths"], ["picture"]),
-        "AveragePool": helper.make_node("AveragePool", ["x"], ["picture"], kernel_shape=[2, 2]),
-        "Reshape": helper.make_node("Reshape", ["x", "shape"], ["picture"]),
+        "Resize": helper.make_node("Resize", ["given", "", "", "sizes"], ["picture"]),
+        "Pad": helper.make_node("Pad", ["given", "widths"], ["picture"]),
+        "AveragePool": helper.make_node("AveragePool", ["given"], ["picture"], kernel_shape=[2, 2]),
+        "Reshape": helper.make_node("Reshape", ["given", "shape"], ["picture"]),
     }
     nodes = [
+        helper.make_node("Resize", ["x", "", "", "sizes"], ["given"])
+        if before
+        else helper.make_node("Identity", ["x"], ["given"]),
         helper.make_node("Gather", ["x", "none"], ["unused"]),
+        helper.make_node("Conv", ["unused", "weights"], ["leads nowhere"]),
         makes[maker],
         helper.make_node("Mul", ["scale", "picture"], ["scaled"]),
         helper.make_node("Conv", ["scaled", "weights"], ["first"]),
@@ -176,15 +193,20 @@ def test_the_size_is_told_where_pictures_get_it():
 
 
 @pytest.mark.parametrize(
-    ("graph", "pictures"),
+    ("options", "pictures"),
     [
-        (sized(), None),
-        (sized(plain=True), ("batch", 3, 4, 5)),
-        *((sized(maker=layer), ("batch", 3, 4, 5)) for layer in ("Pad", "AveragePool", "Reshape")),
-        (sized(channels=1), ("batch", 3, 4, 5)),  # not the picture
+        ({}, None),
+        ({"plain": True}, ("batch", 3, 4, 5)),  # no shortcuts
+        ({"channels": 1}, ("batch", 3, 4, 5)),  # not the picture
+        # a layer changes the size that the preprocessing gave
+        *(
+            ({"maker": layer, "before": True}, ("batch", 3, 4, 5))
+            for layer in ("Resize", "Pad", "AveragePool", "Reshape")
+        ),
     ],
-    ids=["any size", "no shortcuts", "a layer pads", "a layer averages", "a layer reshapes", "other channels"],
+    ids=lambda given: " ".join(map(str, given.values())) if isinstance(given, dict) else "",
 )
-def test_no_other_size_is_told(graph, pictures):
+def test_no_other_size_is_told(options, pictures):
+    graph = sized(**options)
     onnx_tidying.tidy(graph, "net", pictures=pictures)
     assert not graph.value_info

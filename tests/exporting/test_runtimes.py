@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from dlapp.architectures import builder, recurrent
+from dlapp.architectures.resnet import residual_block
 from dlapp.errors import BundleError
 from dlapp.exporting import export, replaying, runtimes, verify
 from dlapp.signature import END, PADDING, START, UNKNOWN, Column, Detection, Preprocessing, Target, Vocabulary
@@ -55,6 +56,21 @@ def detector(least=FOUND.min_score):
     }
 
 
+def shortcuts():
+    """Pictures that are resized without an average."""
+    inputs = keras.Input((16, 16, 3))
+    x = keras.layers.GlobalAveragePooling2D()(residual_block(inputs, 4, strides=2, name="block"))
+    model = keras.Model(inputs, keras.layers.Dense(4, activation="softmax")(x), name="shortcuts")
+    scale(model.layers[-1], 1.0)
+    return model, {"labels": tuple("abcd"), "samples": pictures(3), "preprocessing": Preprocessing(3, (16, 16))}
+
+
+def unmasked():
+    inputs = keras.Input((7, 4), name="steps")
+    x = keras.layers.Bidirectional(keras.layers.LSTM(3))(inputs)
+    return keras.Model(inputs, keras.layers.Dense(2, name="answer")(x), name="unmasked"), {}
+
+
 def table():
     model = builder("linear_unit")((TABLE.width,))
     scale(model, 1.0)
@@ -88,12 +104,14 @@ def scale(layer, deviation):
 
 MADE = {
     "pictures": cnn,
+    "shortcuts": shortcuts,
     "boxes": detector,
     "no boxes": functools.partial(detector, 1.0),
     "rows": table,
     "texts": reader,
     "steps": writer,
     "pairs": translator,
+    "unmasked": unmasked,
 }
 # what does not give Keras's answers, with the operator that it lacks. A change here is news: of a runtime that learned
 # it, or of a graph that lost it

@@ -364,7 +364,7 @@ def test_without_an_onnx_file_there_are_no_variants(tmp_path):
 def test_sums_of_squares_keep_their_digits(tmp_path):
     """Local response normalization is written with a convolution, which is none of the network's."""
     inputs = keras.Input((16, 16, 1))
-    x = keras.layers.Conv2D(6, 3, activation="relu", name="conv1")(inputs)
+    x = keras.layers.Conv2D(20, 3, activation="relu", name="conv1")(inputs)
     x = custom_layers.LocalResponseNormalization(alpha=0.5, name="norm1")(x)
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(6, 3, name="conv2")(x))
     write(tmp_path / "net", wanted(), keras.Model(inputs, keras.layers.Dense(4, activation="softmax")(x), name="net"))
@@ -377,3 +377,4 @@ def test_sums_of_squares_keep_their_digits(tmp_path):
         others = [constants.get(node.input[1]) for node in convolutions if node is not normalizing]
         assert len(others) == 2
         assert all(one is None or one.data_type == onnx.TensorProto.FLOAT16 for one in others)
+        assert not any(one.name.endswith("_stored") for one in constants.values())

@@ -58,6 +58,11 @@ def test_a_bundle_that_agrees_everywhere(tmp_path):
     assert write(tmp_path, row("keras"))[0].count("keras gives the answers of Keras.") == 1
 
 
+def test_what_one_that_agrees_cannot_run(tmp_path):
+    told, _ = write(tmp_path, row("openvino-savedmodel", reason="it cannot run the graph that goes on by one token"))
+    assert "it cannot run the graph that goes on by one token" in told
+
+
 def test_every_verdict_has_its_reason(tmp_path):
     told, text = write(
         tmp_path,

@@ -42,7 +42,7 @@ def version() -> str:
 
 
 def _run(model: keras.Model, signature: Signature) -> Run:
-    """By a graph, as ``predict`` has it, which would make a new one for each size of the batch."""
+    """By a graph: by ``predict``, or the one that it would make, but for batches of all sizes."""
     if signature.task == "tensors":
 
         def predict(inputs: Mapping[str, np.ndarray], *, min_score: float | None = None) -> Outputs:
@@ -58,7 +58,7 @@ def _run(model: keras.Model, signature: Signature) -> Run:
 
     def run(inputs: Mapping[str, np.ndarray], *, min_score: float | None = None) -> Outputs:
         (given,) = (tf.constant(values) for values in inputs.values())
-        outputs = answer(prepare(given, signature))
+        outputs = answer(tf.cast(prepare(given, signature), taken.dtype))  # as predict casts what it is given
         found = finish(outputs, given, signature, min_score)
         return {name: np.asarray(values) for name, values in found.items()}
 

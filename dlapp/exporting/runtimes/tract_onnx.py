@@ -1,14 +1,15 @@
-"""tract, which wants to know every shape before it optimizes a graph."""
+"""tract, which wants to know every shape before it runs a graph."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import tract
 
 from dlapp.exporting.runtimes import Graph, Outputs, Place, Runtime
-from dlapp.exporting.runtimes.onnx_files import load_graphs, output_names
+from dlapp.exporting.runtimes.onnx_files import load_graphs
 
 _BATCH = "batch"
 _KINDS = {"uint8": "u8", "int32": "i32", "int64": "i64", "float32": "f32"}
@@ -16,13 +17,15 @@ _KINDS = {"uint8": "u8", "int32": "i32", "int64": "i64", "float32": "f32"}
 
 def load(place: Place) -> Runtime:
     """One plan for each shape, made when it is first met."""
-    # a graph that speaks of the batch further on takes no number for it, and suppression of boxes takes nothing else
-    named = place.signature.detection is None
-    return load_graphs(place, lambda path: _open(path, named=named))
+    return load_graphs(place, _open)
 
 
-def _open(path: Path, *, named: bool) -> Graph:
-    outputs = output_names(path)
+def _open(path: Path) -> Graph:
+    graph = onnx.load(path, load_external_data=False).graph
+    outputs = [output.name for output in graph.output]
+    # a file that calls the batch by its name further on takes no number for it; others may take nothing else
+    inner = {one.dim_param for tensor in graph.value_info for one in tensor.type.tensor_type.shape.dim}
+    named = _BATCH in inner
     plans: dict[tuple, Any] = {}
     model = tract.onnx().load(str(path))  # what cannot be read is told at once
     names = [model.input_name(place) for place in range(model.input_count())]
