@@ -60,7 +60,7 @@ def _is_prepared(last: onnx.NodeProto, pictures: Sequence[int | str], graph: onn
                 pending.append(maker)
     count = Counter(node.op_type for node in found.values())
     pads = [node for node in found.values() if node.op_type == "Pad"]
-    # averaging is two products; around a picture of any size there is padding of any width, and of layers of a known one
+    # averaging is two products; padding around a picture of any size has any width, that of layers a known one
     if (count["Resize"], count["MatMul"]) not in ((1, 0), (0, 2)) or any(pad.input[1] in constants for pad in pads):
         return False
     if last.op_type == "Reshape":  # of one channel, which can stand in front or behind

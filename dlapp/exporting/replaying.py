@@ -62,7 +62,10 @@ def replay(
 
 
 def as_recorded(runtime: Runtime, version: str, cases: Sequence[Case], steps: StepCase | None) -> Replay:
-    """What the runtime gave whose answers the cases are; only its latency takes further runs."""
+    """What the runtime gave whose answers the cases are, which proves only that they are recorded well.
+
+    Its latency takes further runs.
+    """
     after = None if steps is None else (steps.probabilities, list(steps.after))
     return Replay(version, [case.outputs for case in cases], after, 0.0, _median_latency(runtime, cases[0]))
 

@@ -202,7 +202,7 @@ def render(wanted: Mapping[str, Row]) -> str:
     lines += [
         "",
         "tract takes the batch of a network with shortcuts by its name, `set_input_fact(0, 'batch,224,224,3,u8')`,",
-        "and its size after `into_model()`, by `SetSymbols({'batch': 1})`; in Rust `with_ignore_value_info(true)` does.",
+        "its size after `into_model()` by `SetSymbols({'batch': 1})`; in Rust `with_ignore_value_info(true)` does.",
     ]
     lines += ["", "Versions: " + ", ".join(f"{name} {versions[name]}" for name in RUNTIMES if name in versions) + "."]
     return "\n".join(lines) + "\n"

@@ -3,6 +3,7 @@
 import errno
 from pathlib import Path
 
+import keras
 import numpy as np
 import onnx
 import pytest
@@ -11,7 +12,7 @@ from dlapp.errors import AlreadyExists, ParityError
 from dlapp.exporting import export, onnx_file
 from dlapp.files import sha256
 from dlapp.inference import Bundle
-from dlapp.signature import Signature
+from dlapp.signature import PADDING, UNKNOWN, Preprocessing, Signature, Vocabulary
 
 
 def content(folder):
@@ -140,3 +141,22 @@ def test_only_classifiers_of_pictures_slide(exported, tmp_path):
     options = {"labels": kind.labels, "preprocessing": kind.preprocessing, "samples": kind.samples}
     with pytest.raises(ValueError, match=r"only a classifier of pictures can slide"):
         export(kind.model, tmp_path / "sliding", sliding=True, **options)
+
+
+@pytest.mark.parametrize("kind", ["tokens", "pictures"])
+def test_a_network_whose_input_has_another_type(kind, tmp_path):
+    """Keras casts what ``predict`` is given."""
+    vocabulary = Vocabulary((PADDING, UNKNOWN, "a", "b"), "character")
+    if kind == "tokens":
+        inputs = keras.Input((None,), dtype="int64")
+        x = keras.layers.Embedding(4, 3)(inputs)
+        samples, preprocessing = np.array([[2, 3, 1], [3, 2, 0]], np.int32), Preprocessing(0, vocabulary=vocabulary)
+    else:
+        inputs = keras.Input((8, 8, 1), dtype="float64")
+        x = keras.layers.Conv2D(3, 3)(inputs)
+        samples = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 1), np.uint8)
+        preprocessing = Preprocessing(1, (8, 8), scale="unit")
+    pooling = keras.layers.GlobalAveragePooling1D if kind == "tokens" else keras.layers.GlobalAveragePooling2D
+    model = keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(pooling()(x)), name="typed")
+    made = export(model, tmp_path / "typed", labels=("a", "b"), preprocessing=preprocessing, samples=samples)
+    assert made.holds
