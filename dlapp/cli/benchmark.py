@@ -54,6 +54,7 @@ def command(
     metric = _measure(folder, signature, {variant for variant, _ in rows}, examples, reason)
     batches = _inputs(folder, signature, examples)
     timings = _time(folder, signature, rows, threads, seconds, batches)
+    agreements = _agreements(folder, signature, timings, batches, metric)
     found = {
         "bundle": str(folder),
         "processor": processor(),
@@ -62,17 +63,17 @@ def command(
         "inputs": "test" if examples is not None else "samples.npz",
         "input_shape": list(next(iter(batches[1].values())).shape[1:]),
         "metric": metric,
-        "results": [
-            _result(folder, signature, variant, name, timings[variant, name], metric) for variant, name in rows
-        ],
+        "results": [_result(folder, signature, row, timings[row], metric, agreements.get(row)) for row in rows],
     }
     write_json(folder / RESULTS, found)
-    write_benchmark(folder / PLOT, found)
+    ran = any(not result["error"] for result in found["results"])
+    if ran:
+        write_benchmark(folder / PLOT, found)
     if as_json:
         print_json(found)
     else:
         _print(found)
-        print(f"Wrote {folder / RESULTS} and {folder / PLOT}")
+        print(f"Wrote {folder / RESULTS}" + f" and {folder / PLOT}" * ran)
         print(f"Next: {_following(folder, signature, found)}")
     if all(result["error"] for result in found["results"]) or (runtime and any(r["error"] for r in found["results"])):
         raise typer.Exit(1)
@@ -229,15 +230,47 @@ def _time(
         )
 
 
+def _agreements(
+    folder: Path,
+    signature: "Signature",
+    timings: "Mapping[tuple[str, str], Timing]",
+    batches: "Mapping[int, Mapping[str, np.ndarray]]",
+    metric: Mapping[str, Any],
+) -> dict[tuple[str, str], float]:
+    """Of each row that has a metric, the share of inputs with the answer of ONNX Runtime, by which that is measured."""
+    from dlapp.exporting import comparing
+    from dlapp.exporting.recording import Case
+    from dlapp.exporting.replaying import Replay
+    from dlapp.inference.bundle import Bundle
+
+    given = batches[max(batches)]
+    cases = {
+        variant: Case(given, Bundle(folder, variant=variant).run(next(iter(given.values()))))
+        for variant in metric["values"]
+    }
+    return {
+        row: comparing.compare(signature, [cases[row[0]]], None, Replay("", [timing.answer], None, 0.0, 0.0)).agreement
+        for row, timing in timings.items()
+        if timing.answer is not None and row[0] in cases
+    }
+
+
 def _result(
-    folder: Path, signature: "Signature", variant: str, runtime: str, timing: "Timing", metric: Mapping[str, Any]
+    folder: Path,
+    signature: "Signature",
+    row: tuple[str, str],
+    timing: "Timing",
+    metric: Mapping[str, Any],
+    agreement: float | None,
 ) -> dict[str, Any]:
-    """One row as JSON has it."""
+    """One row as JSON has it; without the metric where the runtime has other answers than those it was measured by."""
     import dataclasses
 
+    from dlapp.exporting.parity import shorten
     from dlapp.exporting.runtimes import RUNTIMES, version_of
     from dlapp.inference.bundle import ONNX, file_of
 
+    variant, runtime = row
     reads = RUNTIMES[runtime].reads
     file = file_of(ONNX, variant) if reads == ONNX else reads
     parts = (name for name in signature.files if name == file or name.startswith(f"{file}/"))
@@ -252,14 +285,14 @@ def _result(
         "latency": {str(size): dataclasses.asdict(found) for size, found in timing.latencies.items()},
         "throughput": None if largest is None else max(_SIZES) / largest.median_s,
         "peak_memory": timing.peak_memory,
-        metric["name"]: metric["values"].get(variant),
-        "error": timing.error,
+        "same_answers": agreement,
+        metric["name"]: metric["values"].get(variant) if agreement == 1.0 else None,
+        "error": shorten(timing.error),
     }
 
 
 def _print(found: dict[str, Any]) -> None:
     import rich
-    import rich.box
     from rich.markup import escape
     from rich.table import Table
 
@@ -268,30 +301,35 @@ def _print(found: dict[str, Any]) -> None:
     table = Table(
         title=f"{found['bundle']}: {threads}, {found['processor']['name']}",
         caption=_caption(found),
-        box=rich.box.SIMPLE,
-        show_edge=False,  # the columns just fit into 80 characters
+        box=None,  # the columns just fit into 80 characters
         padding=(0, 1, 0, 0),
         pad_edge=False,
     )
     columns = ["variant", "runtime", "MB", "load\ns", "batch 1\nms (95 %)", "batch 32\nms (95 %)"]
-    for number, column in enumerate([*columns, "inputs\na second", _below(metric["name"])]):
+    for number, column in enumerate([*columns, "inputs\n/ s", _below(metric["name"])]):
         table.add_column(column, justify="left" if number < 2 else "right", no_wrap=True)
     for row in found["results"]:
         value = row[metric["name"]]
         figures = ["-"] * 4
         if not row["error"]:
             times = (_tell_latency(row["latency"][str(size)]) for size in _SIZES)
-            figures = [f"{row['load_s']:.1f}", *times, f"{row['throughput']:,.0f}"]
-        megabytes, told = _three_digits(row["bytes"] / 1e6), "-" if value is None else f"{value:.4f}"
+            figures = [f"{row['load_s']:.1f}", *times, _thousands(row["throughput"])]
+        megabytes, told = _few_digits(row["bytes"] / 1e6), "-" if value is None else f"{value:.4f}"
         table.add_row(row["variant"], row["runtime"], megabytes, *figures, told)
     rich.print(table)
     for row in found["results"]:
+        what = f"{row['variant']} in {row['runtime']}"
         if row["error"]:
-            rich.print(escape(f"{row['variant']} in {row['runtime']} failed: {row['error']}"))
+            rich.print(escape(f"{what} failed: {row['error']}"))
+        elif row["same_answers"] not in (None, 1.0):
+            rich.print(
+                f"{what} gives the answer of ONNX Runtime to {row['same_answers']:.0%} of {max(_SIZES)} inputs, and so "
+                f"has another {metric['name'].replace('_', ' ')}"
+            )
 
 
 def _tell_latency(latency: Mapping[str, float]) -> str:
-    median, high = (_three_digits(1000 * latency[key]) for key in ("median_s", "p95_s"))
+    median, high = (_few_digits(1000 * latency[key]) for key in ("median_s", "p95_s"))
     return f"{median} ({high})"
 
 
@@ -301,8 +339,17 @@ def _below(name: str) -> str:
     return f"{first}\n{last}" if first else last
 
 
-def _three_digits(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:#.3g}"
+def _few_digits(value: float) -> str:
+    """Five characters of milliseconds or megabytes, at most."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _thousands(value: float) -> str:
+    """Three digits and a unit: 950, 12.3k, 1.05M."""
+    for unit, size in (("M", 1e6), ("k", 1e3)):
+        if value >= size:
+            return f"{value / size:#.3g}{unit}".replace(".M", "M").replace(".k", "k")
+    return f"{value:.0f}"
 
 
 def _caption(found: dict[str, Any]) -> str:
@@ -315,7 +362,7 @@ def _caption(found: dict[str, Any]) -> str:
 def _following(folder: Path, signature: "Signature", found: dict[str, Any]) -> str:
     from dlapp.cli.export import following_command
 
-    if len({row["variant"] for row in found["results"]}) > 1:
+    if signature.task == "tensors" or len({row["variant"] for row in found["results"]}) > 1:
         return following_command(folder)
     model = signature.provenance.get("name", "MODEL")
     return f"dlapp export {shlex.quote(model)} --float16"

@@ -18,11 +18,13 @@ def command(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="A folder, or its name below models/; or any .keras file.")
     ],
-    to: Annotated[
-        str | None,
+    formats: Annotated[
+        list[str] | None,
         typer.Option(
+            "--to",
             metavar="FORMATS",
-            help="onnx, savedmodel, and layouts for servers: tfserving, triton, kserve; as the recipe says.",
+            help="onnx, savedmodel, and layouts for servers: tfserving, triton, kserve, with commas between or one by "
+            "one; both formats, or as the recipe says. What is not asked for is not written.",
         ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Of the bundle below export/; the model's where left out.")] = None,
@@ -78,6 +80,7 @@ def command(
     from dlapp.inference.bundle import ROOT
     from dlapp.training.model_folder import ModelFolder
 
+    to = ",".join(formats) if formats else None
     thresholds = {"min_score": min_score, "max_overlap": max_overlap}
     chosen = {name: value for name, value in thresholds.items() if value is not None}
     names = chosen_variants(quantize, float16=float16, sliding=sliding, max_drop=max_drop)
@@ -89,6 +92,7 @@ def command(
                 "dlapp trained."
             )
         bundle = below(ROOT, Path(model).stem if name is None else name)
+        before = _kept(bundle)
         parity = export_file(
             Path(model), bundle, to, about=about, samples=samples, unsafe=unsafe, storage_uri=storage_uri
         )
@@ -99,6 +103,7 @@ def command(
         default = folder.path.resolve().name + ("-sliding" if sliding else "")
         bundle = below(ROOT, default if name is None else name)
         variants = wanted_variants(folder, names, max_drop) if names else None
+        before = _kept(bundle)
         parity = export_folder(
             folder, bundle, to,
             sliding=sliding, approximate=approximate, thresholds=chosen, about=about, variants=variants,
@@ -113,16 +118,32 @@ def command(
     if names:
         print(tell_variants(read_measured(bundle)))
     print(f"Wrote {bundle}")
+    gone = [one for one in before if one not in _kept(bundle)]
+    if gone:
+        print(f"Not written again, as nobody asked for it: {', '.join(gone)}")
     print(f"Next: {f'dlapp benchmark {shlex.quote(bundle.name)}' if names else following_command(bundle)}")
+
+
+def _kept(bundle: Path) -> list[str]:
+    """What a bundle holds that another export may lack: formats, variants, layouts, and what is said of it."""
+    from dlapp.inference.bundle import SIGNATURE
+    from dlapp.signature import Signature
+
+    if not (bundle / SIGNATURE).is_file():
+        return []
+    signature = Signature.read(bundle / SIGNATURE)
+    files = dict.fromkeys(name.partition("/")[0] for name in signature.files)
+    return [*files, *(key for key in ("version", "license", "author") if signature.provenance.get(key))]
 
 
 def following_command(bundle: Path) -> str:
     """What a person tries next with this bundle."""
-    from dlapp.inference.bundle import ONNX, SIGNATURE
+    from dlapp.inference.bundle import ONNX, ROOT, SIGNATURE
     from dlapp.signature import Signature
 
     signature = Signature.read(bundle / SIGNATURE)
-    name, preprocessing = shlex.quote(bundle.name), signature.preprocessing
+    name = shlex.quote(bundle.name if bundle.parent == ROOT else str(bundle))
+    preprocessing = signature.preprocessing
     if signature.task == "language_model":
         return f"dlapp generate {name}"
     if preprocessing.vocabulary is not None:

@@ -1,5 +1,6 @@
 """``dlapp verify``: does a bundle compute the same in every runtime?"""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -49,7 +50,7 @@ def command(
             )
         if locate:
             raise DlappError("--locate looks into bundles: leave it out with --against.")
-        what, ending = Path(bundle), [f"Next: dlapp export {against} writes a bundle of the model"]
+        what, ending = Path(bundle), [f"Next: dlapp export {shlex.quote(str(against))}"]
         parity = _verify_file(what, against, runtime, everything=everything, unsafe=unsafe, timeout_s=timeout)
     else:
         if unsafe:
@@ -102,7 +103,9 @@ def _verify_bundle(
     page = folder / PAGE
     write_parity(page, folder.resolve().name, parity.to_dict(), signature, strict=strict)
     following = following_command(folder)
-    after = [] if following.startswith("dlapp verify") else [f"Next: {following}"]  # as of what predict cannot read
+    after = [f"Next: {following}"]
+    if not parity.holds or (strict and parity.absent) or following.startswith("dlapp verify"):
+        after = []  # nobody goes on with what is not proven, or does again what is done
     return parity, [*without, f"Wrote {folder / PARITY} and {page}", *after]
 
 

@@ -259,12 +259,12 @@ def in_a_process(name: str, place: Place, timeout_s: float, *, timed: bool = Tru
         write_json(folder / "request.json", request)
         ended, told = run_module("dlapp.exporting.runtimes", [folder / "request.json"], timeout_s)
         if not (folder / "answer.json").is_file():
-            return RuntimeResult(name, "crashed", reason=_shorten(f"{ended}: {told}" if told else ended))
+            return RuntimeResult(name, "crashed", reason=shorten(f"{ended}: {told}" if told else ended))
         answer = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
         if answer["status"] == "refused":
             raise BundleError(answer["message"])
         if answer["status"] != "run":
-            reason = _shorten(answer["message"])
+            reason = shorten(answer["message"])
             operator = _operator(answer["message"], place)
             return RuntimeResult(name, answer["status"], reason=reason, operator=operator)
         with np.load(folder / "outputs.npz", allow_pickle=False) as archive:
@@ -308,7 +308,7 @@ def run_module(module: str, arguments: Sequence[str | Path], timeout_s: float) -
                 f"it ended with status {status}" if status >= 0 else f"it was ended by {signal.Signals(-status).name}"
             )
         except subprocess.TimeoutExpired:
-            ended = f"it was not done after {timeout_s:.0f} s"
+            return f"it was not done after {timeout_s:.0f} s", ""  # what it last remarked is not why
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -375,7 +375,7 @@ def _operator(message: str, place: Place) -> str:
     return missing[1].strip() if missing else next((word for word in told if word in names), "")
 
 
-def _shorten(message: str) -> str:
+def shorten(message: str) -> str:
     """The first lines of what a library says, without its traces."""
     lines = [line.strip() for line in message.strip().splitlines()]
     kept = [line for line in lines[:6] if line and not line.startswith(("Stack backtrace", "Caused by"))]

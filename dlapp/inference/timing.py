@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
@@ -74,12 +75,14 @@ class Timing:
         latencies: by the number of inputs in a batch.
         peak_memory: bytes of its process at most, libraries and inputs among them; None where the system does not say.
         error: why there is nothing else.
+        answer: to the largest batch, in front of all that is timed.
     """
 
     load_s: float = 0.0
     latencies: Mapping[int, Latency] = dataclasses.field(default_factory=dict[int, Latency])
     peak_memory: int | None = None
     error: str = ""
+    answer: Any = None
 
 
 def measure(
@@ -160,16 +163,25 @@ def _receive(connection: Connection) -> Any:
 def _serve(connection: Connection, candidate: Candidate, batches: Mapping[int, Any]) -> None:
     """Loads and runs, as the other end asks for it."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started beside ends with it
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what libraries remark; errors go to the other end
+    null = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(null, stream)  # what libraries remark; errors go to the other end
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        os.environ["TMPDIR"], tempfile.tempdir = scratch, None  # what a browser leaves goes with its process
+        _load_and_run(connection, candidate, batches)
+
+
+def _load_and_run(connection: Connection, candidate: Candidate, batches: Mapping[int, Any]) -> None:
     try:
         importlib.import_module(candidate.package)
         started = time.perf_counter()
         run = candidate.load()
         load_s = time.perf_counter() - started
-        for batch in batches.values():
+        answer = None
+        for size in sorted(batches):
             for _ in range(_WARM_UP):
-                run(batch)
-        connection.send(Timing(load_s))
+                answer = run(batches[size])
+        connection.send(Timing(load_s, answer=answer))
         while (asked := connection.recv()) is not None:
             size, seconds = asked
             connection.send(_times(run, batches[size], seconds))

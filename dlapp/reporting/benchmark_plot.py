@@ -66,9 +66,10 @@ def _strips(axes: Axes, rows: Sequence[Mapping[str, Any]], runtimes: Sequence[st
         axes.plot(row["throughput"], runtimes.index(row["runtime"]), "o", color=_color(row), markersize=7)
     axes.set_yticks(range(len(runtimes)), runtimes)
     axes.set_ylim(len(runtimes) - 0.5, -0.5)
-    axes.set(xscale="log", xlabel="inputs a second at batch 32")
+    axes.set(xscale="log", xlabel="inputs a second at batch 32, on a logarithmic scale")
+    axes.margins(x=0.08)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.figure.legend(
         handles=[

@@ -129,5 +129,9 @@ class ModelFolder:
 
     def _check_finished(self) -> None:
         if not self.metrics.exists():
-            command = f"dlapp train {shlex.quote(str(self.recipe))} --resume"
-            raise TrainingError(f"the run in {self.path} is not finished. Go on with: {command}")
+            command = f"dlapp train {shlex.quote(str(self.recipe))}"
+            if not self.last_state.is_file():
+                raise TrainingError(
+                    f"no run has begun in {self.path}, which holds a recipe alone. Begin with: {command}"
+                )
+            raise TrainingError(f"the run in {self.path} is not finished. Go on with: {command} --resume")

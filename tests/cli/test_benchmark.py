@@ -3,12 +3,15 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from dlapp.cli import variants
+from dlapp.cli import benchmark, variants
 from dlapp.exporting import replaying
 from dlapp.exporting.variants import Measured
+from dlapp.inference import Bundle
+from dlapp.inference.timing import Latency, Timing
 
 
 @pytest.fixture(scope="module")
@@ -137,3 +140,57 @@ def test_what_is_not_known_is_named(arguments, told, dlapp, here):
     status, _, err = dlapp("benchmark", *arguments)
     assert status == 2
     assert told in err
+
+
+def test_the_metric_is_that_of_runtimes_with_the_same_answers(dlapp, here, monkeypatch):
+    """Of the others it would be another, which is not measured."""
+
+    def time(folder, signature, rows, threads, seconds, batches):
+        found = {}
+        for variant, runtime in rows:
+            answer = Bundle(folder, variant=variant).run(batches[32]["image"])
+            if (variant, runtime) == ("float32", "openvino"):
+                answer = {name: np.concatenate([1 - values[:8], values[8:]]) for name, values in answer.items()}
+            latencies = dict.fromkeys((1, 32), Latency(0.001, 0.002, 10))
+            found[variant, runtime] = Timing(0.1, latencies, answer=answer)
+        return found
+
+    monkeypatch.setattr(benchmark, "_time", time)
+    status, out, _ = dlapp("benchmark", "stripes", "--runtime", "onnxruntime", "--runtime", "openvino")
+    assert status == 0
+    assert "float32 in openvino gives the answer of ONNX Runtime to 75% of 32 inputs" in out
+    found = json.loads((here / "export/stripes/benchmark.json").read_text())
+    rows = {(row["variant"], row["runtime"]): row for row in found["results"]}
+    assert (rows["float32", "openvino"]["same_answers"], rows["float32", "openvino"]["accuracy"]) == (0.75, None)
+    assert all(row["accuracy"] is not None for key, row in rows.items() if key != ("float32", "openvino"))
+
+
+def test_where_nothing_runs_nothing_is_drawn(dlapp, here, monkeypatch):
+    (here / "export/stripes/benchmark.png").unlink(missing_ok=True)
+    why = "TractError: cannot\n\nStack backtrace:\n  0: one\n  1: two"
+    monkeypatch.setattr(benchmark, "_time", lambda folder, _, rows, *__: dict.fromkeys(rows, Timing(error=why)))
+    status, out, _ = dlapp("benchmark", "stripes", "--runtime", "tract")
+    assert status == 1
+    assert "int8 in tract failed: TractError: cannot" in out
+    assert "backtrace" not in out
+    assert "Wrote export/stripes/benchmark.json\n" in out
+    assert not (here / "export/stripes/benchmark.png").exists()
+
+
+@pytest.mark.parametrize("columns", [80])
+def test_a_table_of_large_numbers_fits(columns, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    latency = {"1": {"median_s": 1.2345, "p95_s": 12.345}, "32": {"median_s": 0.0000123, "p95_s": 0.0123}}
+    row = {"variant": "float16", "runtime": "openvino-savedmodel", "bytes": 5.2e8, "load_s": 12.3, "error": ""}
+    row |= {"latency": latency, "throughput": 1_052_123.0, "same_answers": 1.0, "bits_per_character": 2.0212}
+    metric = {"name": "bits_per_character", "values": {"float16": 2.0}, "examples": 100}
+    benchmark._print({"bundle": "b", "threads": 1, "processor": {"name": "P"}, "metric": metric, "results": [row]})
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "openvino" in line]
+    told = "float16 openvino-savedmodel 520 12.3 1234 (12345) 0.01 (12.3) 1.05M 2.0212"
+    assert line.split() == told.split()
+
+
+@pytest.mark.parametrize("told", ["0", "950", "12.3k", "999k", "1.00M", "105M"])
+def test_numbers_a_second(told):
+    value = float(told.rstrip("kM")) * {"k": 1e3, "M": 1e6}.get(told[-1], 1)
+    assert benchmark._thousands(value + 0.4) == told

@@ -10,7 +10,7 @@ from dlapp.architectures.loading import load_model
 from dlapp.architectures.sliding import fully_convolutional
 from dlapp.architectures.stepping import step_model
 from dlapp.errors import NotInstalled
-from dlapp.exporting.graph import as_structure, finish, name_outputs, network_of, prepare, prepare_step
+from dlapp.exporting.graph import as_structure, finish, function_inputs, name_outputs, network_of, prepare, prepare_step
 from dlapp.exporting.runtimes import Outputs, Place, Run, Runtime, Step
 from dlapp.signature import Signature
 
@@ -44,10 +44,13 @@ def version() -> str:
 def _run(model: keras.Model, signature: Signature) -> Run:
     """By a graph: by ``predict``, or the one that it would make, but for batches of all sizes."""
     if signature.task == "tensors":
+        compute = tf.function(
+            lambda *given: model(as_structure(model, given), training=False), input_signature=function_inputs(signature)
+        )
 
         def predict(inputs: Mapping[str, np.ndarray], *, min_score: float | None = None) -> Outputs:
-            given = as_structure(model, [inputs[tensor.name] for tensor in signature.inputs])
-            return name_outputs(model.predict(given, verbose=0), signature)
+            found = name_outputs(compute(*(tf.constant(inputs[one.name]) for one in signature.inputs)), signature)
+            return {name: np.asarray(values) for name, values in found.items()}
 
         return predict
     network = network_of(model, signature)

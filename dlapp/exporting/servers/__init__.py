@@ -61,7 +61,8 @@ def check(layouts: Sequence[str], formats: Sequence[str]) -> None:
         module, project = _PACKAGES.get(name, (None, ""))
         if module is not None and importlib.util.find_spec(module) is None:
             raise DlappError(
-                f"the layout {name} is written with {project}, which is not installed: pip install 'dlapp[servers]'."
+                f"the layout {name}{' (kserve starts one)' if 'kserve' in layouts else ''} is written with {project}, "
+                "which is not installed: pip install 'dlapp[servers]'."
             )
     if "tfserving" in layouts and "savedmodel" not in formats:
         raise DlappError("the layout tfserving needs the format savedmodel: add it.")

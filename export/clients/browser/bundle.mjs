@@ -7,10 +7,10 @@ ort.env.wasm.numThreads = 1 // more would want the server to isolate the page
 
 /** The signature, once it is known that this page can run it, and the network. */
 export async function openBundle(signature, model) {
+  if (!TASKS.includes(signature.task) || signature.inputs[0].name === "tokens")
+    throw Error(`The bundle is for ${signature.task}, or for texts; this page takes pictures and rows.`)
   if (!(signature.format <= FORMAT))
     throw Error(`The bundle has format ${signature.format}; this page reads up to ${FORMAT}.`)
-  if (!TASKS.includes(signature.task) || signature.inputs[0].name === "tokens")
-    throw Error(`The bundle does ${signature.task} of texts; this page takes pictures and rows.`)
   if (signature.windows) throw Error("The bundle slides over pictures and gives a map, which this page does not show.")
   const session = await ort.InferenceSession.create(model, { logSeverityLevel: 3 }) // inputs may have defaults
   return { signature, session }

@@ -19,15 +19,15 @@ struct bundle {
 static void open_bundle(struct bundle *bundle, const char *folder, const char *signature) {
     char text[TEXT];
     const char *format = member(signature, "format");
-    if (!format || atoi(format) < 1 || atoi(format) > FORMAT)
-        die("%s has another format than this client reads, 1 to %d.", folder, FORMAT);
     string(member(signature, "task"), text);
     for (size_t k = 0; k < sizeof TASKS / sizeof *TASKS; k++)
         if (!strcmp(text, TASKS[k][0])) bundle->task = TASKS[k];
     bundle->labels = member(signature, "labels");
     bundle->preprocessing = member(signature, "preprocessing");
     if (!bundle->task || member(bundle->preprocessing, "vocabulary"))
-        die("%s does %s of texts; this client takes pictures and rows.", folder, text);
+        die("%s is for %s, or for texts; this client takes pictures and rows.", folder, text);
+    if (!format || atoi(format) < 1 || atoi(format) > FORMAT)
+        die("%s has another format than this client reads, 1 to %d.", folder, FORMAT);
     if (member(signature, "windows")) die("%s slides over pictures and gives a map, which is not printed.", folder);
     string(member(item(member(signature, "inputs"), 0), "name"), text);
     load(&bundle->model, folder, text, bundle->task + 1);

@@ -12,10 +12,10 @@ const LARGEST = 3.4028234663852886e38 // that float32 holds
 /** What signature.json says of a bundle that this client can run. */
 function readSignature(path) {
   const signature = JSON.parse(readFileSync(path, "utf8"))
+  if (!TASKS.includes(signature.task) || signature.inputs[0].name === "tokens")
+    throw Error(`${path} is for ${signature.task}, or for texts; this client takes pictures and rows.`)
   if (!(signature.format <= FORMAT))
     throw Error(`${path} has format ${signature.format}; this client reads up to ${FORMAT}.`)
-  if (!TASKS.includes(signature.task) || signature.inputs[0].name === "tokens")
-    throw Error(`${path} does ${signature.task} of texts; this client takes pictures and rows.`)
   if (signature.windows) throw Error(`${path} slides over pictures and gives a map, which this client does not print.`)
   return signature
 }
@@ -141,7 +141,10 @@ async function main(folder, ...files) {
 }
 
 const [folder, ...files] = process.argv.slice(2)
-if (!files.length) throw Error("node client.mjs BUNDLE picture.png|rows.csv ...")
+if (!files.length) {
+  console.error("node client.mjs BUNDLE picture.png|rows.csv ...")
+  process.exit(1)
+}
 await main(folder, ...files).catch((error) => {
   console.error(`Error: ${error.message}`)
   process.exitCode = 1

@@ -19,11 +19,11 @@ MISSING = re.compile(r"|[?]|#N/A|#N/A N/A|#NA|-NaN|-nan|<NA>|N/A|NA|NULL|NaN|Non
 def read_signature(path):
     """What ``signature.json`` says of a bundle that this client can run."""
     signature = json.loads(path.read_text("utf-8"))
-    if signature["format"] > FORMAT:
-        raise ValueError(f"{path} has format {signature['format']}; this client reads up to {FORMAT}.")
     task, given = signature["task"], signature["inputs"][0]["name"]
     if task not in TASKS or given == "tokens" or "windows" in signature:
-        raise ValueError(f"{path} does {task} and takes texts or slides over pictures, which this client cannot print.")
+        raise ValueError(f"{path} is for {task}, or for texts, or slides; this client takes pictures and rows.")
+    if signature["format"] > FORMAT:
+        raise ValueError(f"{path} has format {signature['format']}; this client reads up to {FORMAT}.")
     return signature
 
 
