@@ -126,12 +126,14 @@ def command(
 
 def _kept(bundle: Path) -> list[str]:
     """What a bundle holds that another export may lack: formats, variants, layouts, and what is said of it."""
+    from dlapp.errors import BundleError
     from dlapp.inference.bundle import SIGNATURE
     from dlapp.signature import Signature
 
-    if not (bundle / SIGNATURE).is_file():
+    try:
+        signature = Signature.read(bundle / SIGNATURE)
+    except BundleError:  # there is none, or one that is broken
         return []
-    signature = Signature.read(bundle / SIGNATURE)
     files = dict.fromkeys(name.partition("/")[0] for name in signature.files)
     return [*files, *(key for key in ("version", "license", "author") if signature.provenance.get(key))]
 

@@ -36,3 +36,14 @@ def test_a_wrong_layout_is_one_error(dlapp, copy_of_trained, arguments, message)
     status, out, err = dlapp("export", "stripes", *arguments)
     assert (status, out) == (2, "")
     assert message in err
+
+
+def test_what_another_export_leaves_out_is_told(dlapp, copy_of_trained):
+    dlapp("export", "stripes", "--license", "MIT")
+    status, out, _ = dlapp("export", "stripes", "--to", "tfserving", "--to", "savedmodel")
+    assert status == 0
+    assert "Not written again, as nobody asked for it: model.onnx, license\n" in out
+    (copy_of_trained / "export/stripes/signature.json").write_text("{}")
+    status, out, _ = dlapp("export", "stripes")  # a broken bundle says nothing of itself
+    assert status == 0
+    assert "Not written again" not in out

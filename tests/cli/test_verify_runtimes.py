@@ -40,6 +40,7 @@ def test_a_runtime_that_crashes(dlapp, copy_of_trained, tract):
     status, out, _ = dlapp(*BOTH)
     assert status == 1
     assert "tract: crashed: it was ended by SIGABRT. Instead: onnxruntime runs it.\n" in out
+    assert "Next:" not in out
 
 
 def test_a_runtime_that_hangs(dlapp, copy_of_trained, tract):
