@@ -333,7 +333,9 @@ class Signature:
     def from_dict(cls, fields: Mapping[str, Any], *, where: str) -> Self:
         """The inverse of :meth:`to_dict`; ``where`` is named in errors."""
         try:
-            if int(fields["format"]) > FORMAT:
+            if not isinstance(fields["format"], int):
+                raise TypeError("its format is no number")
+            if fields["format"] > FORMAT:
                 raise BundleError(
                     f"{where} has format {fields['format']}; this dlapp reads up to {FORMAT}. Install a newer dlapp."
                 )
@@ -380,7 +382,7 @@ class Signature:
                 provenance=fields["provenance"],
                 files=fields["files"],
             )
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, IndexError) as error:
             raise BundleError(f"{where} is not a signature ({error!r}). Export the model again.") from error
 
 

@@ -1,5 +1,7 @@
 """What is tried next with a bundle, by what it does."""
 
+from pathlib import Path
+
 import pytest
 
 from dlapp import signature as signatures
@@ -25,8 +27,13 @@ AB = ("a", "b")
     ],
     ids=["pictures", "sliding", "rows", "tags", "language model"],
 )
-def test_names_the_verb_and_its_input(signature, told, tmp_path):
-    folder = tmp_path / "my bundle"
-    folder.mkdir()
+def test_names_the_verb_and_its_input(signature, told, workplace):
+    folder = Path("export/my bundle")
+    folder.mkdir(parents=True)
     signature.write(folder / "signature.json")
     assert following_command(folder) == told
+
+
+def test_a_bundle_elsewhere_is_named_by_its_path(tmp_path):
+    signatures.classification(AB, PICTURES).write(tmp_path / "signature.json")
+    assert following_command(tmp_path) == f"dlapp predict {tmp_path} PICTURE..."

@@ -55,13 +55,14 @@ def _run(model: keras.Model, signature: Signature) -> Run:
         return predict
     network = network_of(model, signature)
     (taken,) = network.inputs
-    answer = tf.function(
-        lambda values: network(values, training=False), input_signature=[tf.TensorSpec(taken.shape, taken.dtype)]
-    )
+    graphs = tf.function(lambda values: network(values, training=False))
 
     def run(inputs: Mapping[str, np.ndarray], *, min_score: float | None = None) -> Outputs:
         (given,) = (tf.constant(values) for values in inputs.values())
-        outputs = answer(tf.cast(prepare(given, signature), taken.dtype))  # as predict casts what it is given
+        values = tf.cast(prepare(given, signature), taken.dtype)  # as predict does
+        # what the network fixes is told as it is given, so that Keras says what does not fit
+        sizes = [size if fixed else None for fixed, size in zip(taken.shape, values.shape, strict=True)]
+        outputs = graphs.get_concrete_function(tf.TensorSpec(sizes, values.dtype))(values)
         found = finish(outputs, given, signature, min_score)
         return {name: np.asarray(values) for name, values in found.items()}
 
