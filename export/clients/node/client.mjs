@@ -126,6 +126,7 @@ function lines({ task, labels }, { value, probabilities, boxes, scores, classes,
 }
 
 async function main(folder, ...files) {
+  if (!files.length) throw Error("node client.mjs BUNDLE picture.png|rows.csv ...")
   const signature = readSignature(join(folder, "signature.json"))
   const { preprocessing, inputs, outputs } = signature
   const session = await ort.InferenceSession.create(join(folder, "model.onnx"), { logSeverityLevel: 3 })
@@ -141,10 +142,6 @@ async function main(folder, ...files) {
 }
 
 const [folder, ...files] = process.argv.slice(2)
-if (!files.length) {
-  console.error("node client.mjs BUNDLE picture.png|rows.csv ...")
-  process.exit(1)
-}
 await main(folder, ...files).catch((error) => {
   console.error(`Error: ${error.message}`)
   process.exitCode = 1
