@@ -347,7 +347,7 @@ def _few_digits(value: float) -> str:
 def _thousands(value: float) -> str:
     """Three digits and a unit: 950, 12.3k, 1.05M."""
     for unit, size in (("M", 1e6), ("k", 1e3)):
-        if value >= size:
+        if value >= 0.9995 * size:  # what rounds to it
             return f"{value / size:#.3g}{unit}".replace(".M", "M").replace(".k", "k")
     return f"{value:.0f}"
 

@@ -65,7 +65,7 @@ def command(
         print_parity(parity.to_dict())
         for line in ending:
             print(line)
-    if not parity.holds or (strict and parity.absent):
+    if not parity.passes(strict=strict):
         raise typer.Exit(1)
 
 
@@ -102,11 +102,11 @@ def _verify_bundle(
     without = [f"Left out, as what they run is not there: {', '.join(absent)}"] if absent else []
     page = folder / PAGE
     write_parity(page, folder.resolve().name, parity.to_dict(), signature, strict=strict)
+    ending = [*without, f"Wrote {folder / PARITY} and {page}"]
     following = following_command(folder)
-    after = [f"Next: {following}"]
-    if not parity.holds or (strict and parity.absent) or following.startswith("dlapp verify"):
-        after = []  # nobody goes on with what is not proven, or does again what is done
-    return parity, [*without, f"Wrote {folder / PARITY} and {page}", *after]
+    if parity.passes(strict=strict) and not following.startswith("dlapp verify"):  # which was just done
+        ending.append(f"Next: {following}")
+    return parity, ending
 
 
 def _verify_file(

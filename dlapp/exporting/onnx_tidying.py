@@ -44,14 +44,17 @@ def tell_size(graph: onnx.GraphProto, pictures: Sequence[int | str]) -> None:
     tensor = first.input[0]
     while tensor in makers and makers[tensor].op_type in _ELEMENTWISE:
         tensor = next((name for name in makers[tensor].input if name not in constants), "")
-    if tensor in makers and _is_prepared(makers[tensor], pictures, graph):
+    if tensor in makers and _is_prepared(makers[tensor], pictures, makers, constants):
         graph.value_info.append(onnx.helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, pictures))
 
 
-def _is_prepared(last: onnx.NodeProto, pictures: Sequence[int | str], graph: onnx.GraphProto) -> bool:
+def _is_prepared(
+    last: onnx.NodeProto,
+    pictures: Sequence[int | str],
+    makers: Mapping[str, onnx.NodeProto],
+    constants: Mapping[str, onnx.TensorProto],
+) -> bool:
     """Whether a node ends the preprocessing, which resizes once: a layer that did would give another size."""
-    makers = {tensor: node for node in graph.node for tensor in node.output}
-    constants = {constant.name: constant for constant in graph.initializer}
     pending, found = [last], {last.output[0]: last}
     while pending:
         for maker in (makers[name] for name in pending.pop().input if name in makers):

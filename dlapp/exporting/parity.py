@@ -135,6 +135,10 @@ class Parity:
         """Runtimes that are not installed."""
         return tuple(result.runtime for result in self.results if result.verdict == "not installed")
 
+    def passes(self, *, strict: bool) -> bool:
+        """Whether it holds, and of a strict one also whether every runtime is installed."""
+        return self.holds and not (strict and self.absent)
+
     def to_dict(self) -> dict[str, Any]:
         """The verdict as JSON has it."""
         fields = dataclasses.asdict(self)

@@ -203,7 +203,7 @@ def quantize(proto: onnx.ModelProto, name: str, calibration: Iterable[np.ndarray
             weight_type=quantization.QuantType.QInt8,
             per_channel=True,
             op_types_to_quantize=list(_QUANTIZED),
-            nodes_to_quantize=[node.name for node in inside if not normalizes_responses(node)],
+            nodes_to_quantize=[node.name for node in inside],
             # what the last of them gives is the answer: the others are quantized as inputs of the next
             extra_options={"OpTypesToExcludeOutputQuantization": ["Conv", "Gemm", "MatMul"]},
         )
@@ -223,9 +223,8 @@ def to_float16(proto: onnx.ModelProto) -> onnx.ModelProto:
     result.CopyFrom(proto)
     graph = result.graph
     network = _network(result)
-    inside = {node.name for node in network if node.op_type not in _IN_FLOAT32 and not normalizes_responses(node)}
-    others = [node for node in network if node.name not in inside and not normalizes_responses(node)]
-    kept = {name for node in others for name in node.input}
+    inside = {node.name for node in network if node.op_type not in _IN_FLOAT32}
+    kept = {name for node in network if node.name not in inside for name in node.input}
     floats = _floats(result)
     constants = {tensor.name: tensor for tensor in graph.initializer}
     made_inside = {name for node in graph.node if node.name in inside for name in node.output if name in floats}
@@ -296,7 +295,10 @@ def _floats(proto: onnx.ModelProto) -> set[str]:
 
 
 def _network(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
-    """Operators with weights, and all that stands between two of them: neither preprocessing nor decoding."""
+    """Operators with weights, and all that stands between two of them: neither preprocessing nor decoding.
+
+    Without the normalization of responses, which stays as it is.
+    """
     graph = proto.graph
     weights = {tensor.name for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT}
     weighted = {
@@ -316,7 +318,8 @@ def _network(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
             before.add(node.name)
         if node.name in weighted or node.name in before:
             ahead.update(node.input)
-    return [node for node in graph.node if node.name in weighted or node.name in after & before]
+    network = weighted | (after & before)
+    return [node for node in graph.node if node.name in network and not normalizes_responses(node)]
 
 
 def _name_nodes(proto: onnx.ModelProto) -> None:

@@ -194,3 +194,7 @@ def test_a_table_of_large_numbers_fits(columns, monkeypatch, capsys):
 def test_numbers_a_second(told):
     value = float(told.rstrip("kM")) * {"k": 1e3, "M": 1e6}.get(told[-1], 1)
     assert benchmark._thousands(value + 0.4) == told
+
+
+def test_numbers_that_round_to_the_next_unit():
+    assert [benchmark._thousands(value) for value in (999.7, 999_999)] == ["1.00k", "1.00M"]

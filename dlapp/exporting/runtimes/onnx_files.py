@@ -33,9 +33,9 @@ def load_graphs(place: Place, open_file: Callable[[Path], Graph]) -> Runtime:
     return of_graphs(place.signature, open_file(path), step, adjustable=adjustable)
 
 
-def output_names(path: Path) -> list[str]:
-    """Of a graph, for runtimes that give outputs without names, or by their number."""
-    return [output.name for output in onnx.load(path, load_external_data=False).graph.output]
+def read_graph(path: Path) -> onnx.GraphProto:
+    """What a file says of itself, for runtimes that do not tell; without constants that lie in other files."""
+    return onnx.load(path, load_external_data=False).graph
 
 
 def _with_constants(path: Path, copy: Path, values: Mapping[str, np.ndarray]) -> Path:

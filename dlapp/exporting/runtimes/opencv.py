@@ -13,7 +13,7 @@ import numpy as np
 
 from dlapp.errors import NotSupported
 from dlapp.exporting.runtimes import Graph, Outputs, Place, Runtime
-from dlapp.exporting.runtimes.onnx_files import load_graphs, output_names
+from dlapp.exporting.runtimes.onnx_files import load_graphs, read_graph
 
 
 def load(place: Place) -> Runtime:
@@ -24,7 +24,7 @@ def load(place: Place) -> Runtime:
 
 
 def _open(path: Path) -> Graph:
-    outputs = output_names(path)
+    outputs = [output.name for output in read_graph(path).output]
     with tempfile.TemporaryFile() as said:
         with _errors_to(said):
             network = cv2.dnn.readNetFromONNX(str(path), cv2.dnn.ENGINE_NEW)

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import tract
 
 from dlapp.exporting.runtimes import Graph, Outputs, Place, Runtime
-from dlapp.exporting.runtimes.onnx_files import load_graphs
+from dlapp.exporting.runtimes.onnx_files import load_graphs, read_graph
 
 _BATCH = "batch"
 _KINDS = {"uint8": "u8", "int32": "i32", "int64": "i64", "float32": "f32"}
@@ -21,7 +20,7 @@ def load(place: Place) -> Runtime:
 
 
 def _open(path: Path) -> Graph:
-    graph = onnx.load(path, load_external_data=False).graph
+    graph = read_graph(path)
     outputs = [output.name for output in graph.output]
     # a file that calls the batch by its name further on takes no number for it; others may take nothing else
     inner = {one.dim_param for tensor in graph.value_info for one in tensor.type.tensor_type.shape.dim}
