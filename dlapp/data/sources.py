@@ -17,7 +17,11 @@ from dlapp.signature import Column
 
 # scheme: (file of the loader, how it is written, what it is)
 SOURCES: dict[str, tuple[str, str, str]] = {
-    "digits": ("embedded", "digits", "1,797 handwritten digits of 8 x 8, shipped inside scikit-learn"),
+    "digits": (
+        "embedded",
+        "digits",
+        "1,797 handwritten digits of 8 x 8, shipped inside scikit-learn; digits?classes=0,1,2 for some of them",
+    ),
     "breast_cancer": ("embedded", "breast_cancer", "569 tumours by 30 measurements: malignant or benign"),
     "diabetes": ("embedded", "diabetes", "442 patients by 10 measurements: progression after a year, a number"),
     "iris": ("embedded", "iris", "150 irises by 4 measurements: 3 species"),
@@ -36,6 +40,11 @@ SOURCES: dict[str, tuple[str, str, str]] = {
         "a set of pictures or texts that tensorflow-datasets has prepared, as in tfds:mnist; see --data-dir",
     ),
     "pydoc": ("running_text", "pydoc", "the text of Python's own documentation topics, for a language model"),
+    "pydoc_words": (
+        "documentation_words",
+        "pydoc_words",
+        "sentences of that documentation, each word tagged code, term or text by its markup",
+    ),
     "text": ("running_text", "text:FILE", "a running text, for a language model"),
     "lines": ("lines", "lines:FILE", "one sequence a line, such as names, for a language model"),
     "labelled": (
@@ -49,6 +58,20 @@ SOURCES: dict[str, tuple[str, str, str]] = {
     "csv": ("table", "csv:FILE?target=COLUMN", "a table with numbers and categories, or a folder of train.csv, ..."),
 }
 
+# of what is embedded: where it comes from, and under which license others may use it
+LICENSES: dict[str, str] = {
+    "digits": "Alpaydin and Kaynak 1998, UCI Machine Learning Repository, CC BY 4.0",
+    "breast_cancer": "Wolberg et al. 1993, UCI Machine Learning Repository, CC BY 4.0",
+    "diabetes": "Efron et al. 2004; no license is stated",
+    "iris": "Fisher 1936, UCI Machine Learning Repository, CC BY 4.0",
+    "wine": "Aeberhard and Forina 1992, UCI Machine Learning Repository, CC BY 4.0",
+    "shapes": "drawn by dlapp from a seed: nobody's",
+    "dates": "made by dlapp from a seed: nobody's",
+    "pydoc": "Python Software Foundation, PSF License Version 2",
+    "pydoc_words": "Python Software Foundation, PSF License Version 2",
+}
+# embedded sources that take options, with an example
+_WITH_OPTIONS = {"digits": "digits?classes=0,1,2", "shapes": "shapes?objects=1", "dates": "dates?seed=1"}
 _TEXTS = ("text", "lines", "labelled", "conllu", "pairs")  # whose files have an encoding
 _SUFFIXES = {
     **{".h5": "h5", ".hdf5": "h5", ".npz": "npz", ".csv": "csv", ".tsv": "csv"},
@@ -137,6 +160,8 @@ def read(
         loaded = module.load(rest, channels=channels, unreadable=unreadable)
     elif scheme == "csv":
         loaded = module.load(rest, known=columns)
+    elif scheme == "digits":
+        loaded = module.load_digits(rest)
     else:
         loaded = module.load(rest if rest or scheme == "dates" else scheme)  # what is embedded has a name and no more
     if channels is None:
@@ -154,7 +179,7 @@ def parse(source: str) -> tuple[str, str]:
     if not source:
         raise SourceError("a source must be named: `dlapp list sources` explains them.")
     name, _, options = source.partition("?")
-    if name in ("shapes", "dates"):
+    if name in _WITH_OPTIONS:
         return name, options
     scheme, colon, rest = source.partition(":")
     if scheme in SOURCES:
@@ -162,9 +187,7 @@ def parse(source: str) -> tuple[str, str]:
         if needs_path and not rest:
             raise SourceError(f"{scheme} needs a path: write {SOURCES[scheme][1]}; got {source!r}.")
         if not needs_path and colon:
-            more = {"shapes": ", or options as in shapes?objects=1", "dates": ", or options as in dates?seed=1"}.get(
-                scheme, ""
-            )
+            more = f", or options as in {_WITH_OPTIONS[scheme]}" if scheme in _WITH_OPTIONS else ""
             raise SourceError(f"{scheme} takes nothing after its name{more}; got {source!r}.")
         return scheme, rest
     path = Path(source.partition("?")[0])

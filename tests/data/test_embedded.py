@@ -47,3 +47,18 @@ def test_every_split_has_some(name):
 
 def test_no_two_sets_have_one_hash():
     assert len({read(name).digest for name in ("digits", "diabetes", *SETS)}) == 5
+
+
+def test_some_of_the_digits_are_those_of_their_classes():
+    some, every = read("digits?classes=7,5"), datasets.load_digits()
+    train, chosen = some.parts["train"], np.isin(every.target, (5, 7))
+    assert some.labels == ("5", "7")
+    assert len(train) == chosen.sum() == 361
+    np.testing.assert_array_equal(np.array([5, 7])[train.targets], every.target[chosen])
+    np.testing.assert_allclose(train.inputs[..., 0], every.images[chosen] * (255 / 16), atol=0.5)
+
+
+@pytest.mark.parametrize("classes", ["3", "3,3", "3,x", "3,10", "3,,4"])
+def test_classes_that_are_no_digits_are_refused(classes):
+    with pytest.raises(SourceError, match=f"classes of digits are two or more of 0 to 9, .*; got '{classes}'"):
+        read(f"digits?classes={classes}")

@@ -53,7 +53,11 @@ def test_a_bare_path_is_recognised_by_what_it_holds(workplace, name, scheme):
         ("kaggle:mnist", UnknownName, "Known: breast_cancer, coco, conllu, csv, .* wine"),
         ("some/where", SourceError, "some/where does not exist"),
         ("missing.npz", SourceError, "missing.npz does not exist"),
-        ("digits:8", SourceError, "digits takes nothing after its name; got 'digits:8'"),
+        (
+            "digits:8",
+            SourceError,
+            "digits takes nothing after its name, or options as in digits\\?classes=0,1,2; got 'digits:8'",
+        ),
         ("", (SourceError, UnknownName), "source"),
     ],
 )
