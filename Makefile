@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check benchmark runtimes clients clean
+.PHONY: demo test check benchmark runtimes models clients clean
 
 demo: .venv/ready
 	$(BIN)/dlapp demo
@@ -23,6 +23,10 @@ benchmark: .venv/ready
 # an hour on two cores; goes on where it was interrupted
 runtimes: .venv/ready
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m tests.benchmarks.runtimes
+
+# an hour on two cores; fails where a metric is outside its recorded interval
+models: .venv/ready
+	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m tests.benchmarks.models
 
 # what the tests of export/clients/ need beside node, npm, gcc and chromium; without, they are skipped
 clients:

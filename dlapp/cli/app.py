@@ -8,6 +8,7 @@ import typer
 import dlapp
 from dlapp.cli import (
     benchmark,
+    card,
     check,
     demo,
     diagnose,
@@ -45,6 +46,7 @@ _VERBS = (
     export,
     verify,
     benchmark,
+    card,
     explain,
 )
 for verb in _VERBS:

@@ -67,11 +67,14 @@ def load(name: str) -> Loaded:
 
 def _is_aside(paragraph: str) -> bool:
     """Whether it is code, grammar, a heading, or has a mark that is not closed."""
-    return (
-        paragraph.startswith("   ")
-        or bool(re.search(r"^[=*\-^~]{3,}$", paragraph, re.M))
-        or paragraph.count('"') % 2 == 1
-    )
+    if paragraph.startswith("   ") and not _is_prose(paragraph.strip()):
+        return True
+    return bool(re.search(r"^[=*\-^~]{3,}$", paragraph, re.M)) or paragraph.count('"') % 2 == 1
+
+
+def _is_prose(text: str) -> bool:
+    """Whether something that is set in is a text of its own, such as what a method does, and no example."""
+    return bool(re.match(r'[A-Z"(*\u201c]', text) and re.search(r"[.:!?)]$", text)) and not re.search(r">>>|::=", text)
 
 
 def _sentences(paragraph: str) -> Iterator[list[_Word]]:

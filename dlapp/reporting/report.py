@@ -21,7 +21,7 @@ from dlapp.reporting import plots
 from dlapp.reporting.explanation import overlay
 
 _SHOWN = 256  # pixels of a side of a picture on the page
-_UNITS = {"regression": "the target's unit", "language_model": "bits a character"}  # of errors that are no shares
+UNITS = {"regression": "the target's unit", "language_model": "bits a character"}  # of errors that are no shares
 _ROWS = 30  # of more classes than a matrix has
 
 
@@ -100,7 +100,7 @@ def write_page(path: Path, template: str, page: Page, **context: Any) -> None:
         context: what the template tells beside that.
     """
     diagnosis, history = page.diagnosis, page.history
-    unit = _UNITS.get(page.metrics["task"], "%")
+    unit = UNITS.get(page.metrics["task"], "%")
     write_template(
         path,
         template,
@@ -124,14 +124,20 @@ def write_page(path: Path, template: str, page: Page, **context: Any) -> None:
 
 def write_template(path: Path, template: str, **context: Any) -> None:
     """Writes any template of this folder, with the version of dlapp and ``context``."""
+    write_text(path, render_template(template, **context))
+
+
+def render_template(template: str, **context: Any) -> str:
+    """The text of a template of this folder, with the version of dlapp and ``context``; escaped where it is HTML."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("dlapp.reporting", "."),
-        autoescape=True,
+        autoescape=template.endswith(".html.jinja"),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
-    write_text(path, environment.get_template(template).render(version=dlapp.__version__, **context))
+    return environment.get_template(template).render(version=dlapp.__version__, **context)
 
 
 def write_report(

@@ -85,6 +85,14 @@ class ModelFolder:
         return self.path / "diagnosis.json"
 
     @property
+    def results(self) -> Path:
+        return self.path / "results.json"
+
+    @property
+    def card(self) -> Path:
+        return self.path / "README.md"
+
+    @property
     def last_model(self) -> Path:
         return self.path / "last" / "model.keras"
 

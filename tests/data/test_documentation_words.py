@@ -45,6 +45,8 @@ def _read(monkeypatch, text: str, fewest: int = 1) -> list[str]:
         ("Too short.\n\nThis one is not.", ["This one is not ."]),
         ("A heading of words\n==================\n\nA text of words.", ["A text of words ."]),
         ('   for "x" in y: z\n\nA text of words.', ["A text of words ."]),
+        ('   Set in as "code" is.\n\nA text of words.', ["Set in as code/code is .", "A text of words ."]),
+        ('   "a" ::= "b".\n\n   >>> Print(3).\n\nA text of words.', ["A text of words ."]),
         ('A mark " that is not closed.\n\nA text of words.', ["A text of words ."]),
     ],
 )
@@ -53,7 +55,7 @@ def test_marks_become_tags(monkeypatch, text, sentences):
 
 
 def test_another_markup_is_an_error(monkeypatch):
-    with pytest.raises(SourceError, match="pydoc_words finds 1 sentences with code .* marks it otherwise: use conllu"):
+    with pytest.raises(SourceError, match=r"pydoc_words finds 1 sentences with code .* marks it otherwise: use conllu"):
         _read(monkeypatch, 'Use the "with" statement here.', fewest=2)
 
 

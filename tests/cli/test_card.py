@@ -1,0 +1,97 @@
+"""``dlapp card``: what the other verbs measured, on one page."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def here(trained, tmp_path, monkeypatch):
+    """A copy of the trained model and its bundle, as the working directory."""
+    folder = shutil.copytree(trained, tmp_path / "here")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_a_card_tells_what_was_measured_and_names_what_was_not(dlapp, here):
+    status, out, err = dlapp("card", "stripes", "--data-license", "CC0")
+    assert status == 0, err
+    card = (here / "models/stripes/README.md").read_text()
+    metrics = json.loads((here / "models/stripes/metrics.json").read_text())
+    low, high = metrics["test"]["accuracy_interval"]
+    assert (
+        f"| test accuracy | {metrics['test']['accuracy']:.4f} (95 %: {low:.4f} to {high:.4f}) on 12 examples |" in card
+    )
+    assert "| parameters | 257 |" in card  # 16 x 16 weights and a bias
+    assert "| multiply-adds of one input | 256 |" in card
+    assert "Origin and license: CC0." in card
+    assert "Not measured: `dlapp diagnose stripes`." in card
+    assert "| onnxruntime | " in card
+    assert "Next: dlapp diagnose stripes, and dlapp card stripes again" in out
+    for name in ("README.md", "results.json", "curves.svg", "confusion.svg"):
+        assert f"models/stripes/{name}" in out
+        assert (here / "models/stripes" / name).is_file()
+
+    assert dlapp("diagnose", "stripes")[0] == 0
+    status, out, err = dlapp("card", "stripes", "--json")
+    assert status == 0, err
+    found = json.loads(out)
+    assert found["data"]["license"] is None, "what was not said again is not known"
+    diagnosis = json.loads((here / "models/stripes/diagnosis.json").read_text())
+    card = (here / "models/stripes/README.md").read_text()
+    assert diagnosis["headline"] in card
+    assert all(f"- {finding['sentence']}\n" in card for finding in diagnosis["findings"])
+    assert all(advice["command"] in card for advice in diagnosis["next"][:3])
+    assert (here / "models/stripes/errors.svg").read_text().startswith('<svg style="background: white" ')
+    assert "--data-license TEXT` says it" in card
+
+
+def test_results_alone_are_enough_for_the_card(dlapp, here):
+    assert dlapp("card", "stripes")[0] == 0
+    kept = here / "models/kept"
+    kept.mkdir()
+    for name in ("recipe.toml", "results.json"):
+        shutil.copy(here / "models/stripes" / name, kept / name)
+    status, out, err = dlapp("card", "kept")
+    assert status == 0, err
+    assert (kept / "README.md").read_text() == (here / "models/stripes/README.md").read_text()
+    assert out.startswith("Wrote models/kept/README.md\n")
+    status, _, err = dlapp("card", "kept", "--data-license", "CC0")
+    assert (status, "models/kept holds results alone" in err) == (2, True)
+
+
+def test_a_bundle_of_another_run_is_not_told(dlapp, here):
+    assert dlapp("train", "models/stripes/recipe.toml", "--name", "stripes", "--overwrite", "--seed", 1)[0] == 0
+    assert dlapp("card", "stripes")[0] == 0
+    found = json.loads((here / "models/stripes/results.json").read_text())
+    assert found["parity"] is None, "the bundle was exported from the weights before"
+    status, _, err = dlapp("card", "stripes", "--bundle", "stripes")
+    assert (status, "export/stripes was not exported from models/stripes as it is now" in err) == (2, True)
+
+
+def test_without_a_finished_run_there_is_none(dlapp, here):
+    (here / "models/stripes/metrics.json").unlink()
+    status, _, err = dlapp("card", "stripes")
+    assert status == 2
+    assert "is not finished" in err or "no run has begun" in err
+    assert not (here / "models/stripes/README.md").exists()
+
+
+def test_a_regression_is_told_in_its_own_unit(dlapp, workplace):
+    random = np.random.default_rng(0)
+    x = random.uniform(30, 200, (120, 1))
+    np.savez("prices.npz", x=x, y=x[:, 0] * 2.5 + random.normal(0, 9, 120))
+    assert dlapp("train", "linear_unit", "--data", "npz:prices.npz", "--epochs", 3, "--name", "prices")[0] == 0
+    status, _, err = dlapp("card", "prices")
+    assert status == 0, err
+    card = (workplace / "models/prices/README.md").read_text()
+    test = json.loads((workplace / "models/prices/metrics.json").read_text())["test"]
+    assert f"| test mean absolute error | {test['mean_absolute_error']:.4g} (95 %: " in card or (
+        f"| test mean absolute error | {test['mean_absolute_error']:.4f} (95 %: " in card
+    )
+    assert "confusion.svg" not in card
+    assert "r2" in (workplace / "models/prices/curves.svg").read_text() or "R\u00b2" in (
+        workplace / "models/prices/curves.svg"
+    ).read_text(encoding="utf-8")
