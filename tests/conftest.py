@@ -9,12 +9,13 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 import keras
 import pytest
 
+_LONGEST = ("test_readme.py", "test_notebooks.py")
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
 def pytest_collection_modifyitems(items):
     """The longest first, so that no worker ends alone with it."""
-    items.sort(key=lambda item: item.path.name != "test_readme.py")
+    items.sort(key=lambda item: (item.path.name not in _LONGEST, item.path.parent.name != "training"))
 
 
 @pytest.fixture(autouse=True)
