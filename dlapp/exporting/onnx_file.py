@@ -1,9 +1,7 @@
 """An ONNX file from the same function, by tf2onnx and operators of our own."""
 
 import contextlib
-import io
 import json
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,6 +21,7 @@ from dlapp.exporting.any_model import layer_of
 from dlapp.exporting.graph import function_inputs, step_inputs
 from dlapp.exporting.onnx_operators import HANDLERS
 from dlapp.exporting.onnx_tidying import tidy
+from dlapp.exporting.silence import without_logging
 from dlapp.inference.bundle import DATA
 from dlapp.signature import THRESHOLDS, Detection, Signature, Tensor
 
@@ -107,7 +106,7 @@ def _convert(function: Any, specs: Sequence[Any]) -> onnx.ModelProto:
 
 def _convert_by_tf2onnx(function: Any, specs: Sequence[Any], *, copies: bool) -> onnx.ModelProto:
     """With ``copies`` of the graph, weights and all, before each of some forty passes, or without."""
-    with _without_logging(), _repeatable(), _copies(wanted=copies):
+    with without_logging(), _repeatable(), _copies(wanted=copies):
         proto, _ = tf2onnx.convert.from_function(
             function, input_signature=specs, opset=OPSET, custom_op_handlers=dict(HANDLERS)
         )
@@ -261,18 +260,3 @@ def _copies(*, wanted: bool) -> Iterator[None]:
         os.environ.pop(ENV_TF2ONNX_CATCH_ERRORS, None)
         if before is not None:
             os.environ[ENV_TF2ONNX_CATCH_ERRORS] = before
-
-
-@contextlib.contextmanager
-def _without_logging() -> Iterator[None]:
-    """tf2onnx and TensorFlow tell of every optimization pass; what matters is checked afterwards."""
-    loggers = [logging.getLogger(name) for name in ("tf2onnx", "tensorflow")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

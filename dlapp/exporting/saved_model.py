@@ -1,7 +1,5 @@
 """A SavedModel in TensorFlow Serving's layout."""
 
-import contextlib
-import io
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import Any
 import keras
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
+from dlapp.exporting.silence import without_logging
 from dlapp.inference.bundle import SAVED_MODEL, SIGNATURE
 from dlapp.signature import Signature
 
@@ -36,7 +35,7 @@ def write(
         if function is not None:
             _sort_variables(function)
             archive.add_endpoint(name, function)
-    with contextlib.redirect_stdout(io.StringIO()):  # Keras prints the endpoints
+    with without_logging():
         archive.write_out(folder, verbose=False)
     _make_repeatable(folder)
     (folder / "assets").mkdir(exist_ok=True)

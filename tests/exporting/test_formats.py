@@ -9,8 +9,9 @@ import pytest
 import tensorflow as tf
 
 from dlapp.errors import ModelError
-from dlapp.exporting import onnx_file
+from dlapp.exporting import export, onnx_file
 from dlapp.signature import Preprocessing, Signature
+from tests.exporting.conftest import network, raw, standardized
 
 DTYPES = {onnx.TensorProto.UINT8: "uint8", onnx.TensorProto.FLOAT: "float32"}
 
@@ -122,3 +123,12 @@ def test_a_resize_without_an_onnx_form_is_refused(exported, tmp_path):
     with pytest.raises(ModelError, match="ScaleAndTranslate"):
         onnx_file.write(by_lanczos, signature, tmp_path / "model.onnx")
     assert not (tmp_path / "model.onnx").exists()
+
+
+def test_libraries_say_nothing_and_may_speak_again_behind(tmp_path, caplog, capsys):
+    given = {"labels": ("a", "b", "c"), "preprocessing": standardized(5), "samples": raw((5,), batch=2)}
+    with caplog.at_level("INFO", logger="tensorflow"):  # as in a script, where the command line sets no level
+        export(network("rows"), tmp_path / "bundle", **given)
+        assert (caplog.messages, capsys.readouterr().out) == ([], "")
+        tf.get_logger().info("spoken")
+        assert caplog.messages == ["spoken"]
