@@ -6,6 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
+from dlapp.reporting.model_card import number
+
 
 @pytest.fixture
 def here(trained, tmp_path, monkeypatch):
@@ -75,7 +77,7 @@ def test_without_a_finished_run_there_is_none(dlapp, here):
     (here / "models/stripes/metrics.json").unlink()
     status, _, err = dlapp("card", "stripes")
     assert status == 2
-    assert "is not finished" in err or "no run has begun" in err
+    assert "is not finished" in err
     assert not (here / "models/stripes/README.md").exists()
 
 
@@ -88,10 +90,6 @@ def test_a_regression_is_told_in_its_own_unit(dlapp, workplace):
     assert status == 0, err
     card = (workplace / "models/prices/README.md").read_text()
     test = json.loads((workplace / "models/prices/metrics.json").read_text())["test"]
-    assert f"| test mean absolute error | {test['mean_absolute_error']:.4g} (95 %: " in card or (
-        f"| test mean absolute error | {test['mean_absolute_error']:.4f} (95 %: " in card
-    )
+    assert f"| test mean absolute error | {number(test['mean_absolute_error'])} (95 %: " in card
     assert "confusion.svg" not in card
-    assert "r2" in (workplace / "models/prices/curves.svg").read_text() or "R\u00b2" in (
-        workplace / "models/prices/curves.svg"
-    ).read_text(encoding="utf-8")
+    assert "R\u00b2" in (workplace / "models/prices/curves.svg").read_text(encoding="utf-8")
