@@ -3,6 +3,7 @@
 ``python -m tests.benchmarks.terminal FILE.svg COMMAND...`` draws what any other command prints.
 """
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from rich.text import Text
 
 _DEMO = Path(__file__).parents[2] / "models" / "demo.svg"
 _COLUMNS = 100
+_EPOCHS = re.compile(r"((?:^epoch .*\n){2})(?:^epoch .*\n)+(^epoch .*\n)", re.MULTILINE)  # of which three are enough
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -29,7 +31,7 @@ def main(arguments: Sequence[str]) -> None:
             text=True,
             check=True,
         )
-    draw(f"$ {' '.join(command)}\n{done.stdout}", path)
+    draw(f"$ {' '.join(command)}\n" + _EPOCHS.sub(r"\1...\n\2", done.stdout), path)
 
 
 def draw(text: str, path: Path) -> None:
