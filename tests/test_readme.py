@@ -99,7 +99,7 @@ def test_every_block_runs(workplace, monkeypatch, capsys):
         if language == "python":
             exec(compile(block, "README.md", "exec"), {})
         elif language == "sh":  # tests/test_recipe.py reads the recipe, and texts are what commands printed elsewhere
-            for line in block.splitlines():
+            for line in block.replace("\\\n", " ").splitlines():
                 run_line(line, monkeypatch)
     assert "\n7 0." in capsys.readouterr().out, "the block for ONNX Runtime names the class of a 7"
 
