@@ -162,8 +162,8 @@ def read(
         loaded = module.load(rest, known=columns)
     elif scheme == "digits":
         loaded = module.load_digits(rest)
-    else:
-        loaded = module.load(rest if rest or scheme == "dates" else scheme)  # what is embedded has a name and no more
+    else:  # what is embedded and takes no options is known by its name
+        loaded = module.load(rest if rest or scheme in _WITH_OPTIONS else scheme)
     if channels is None:
         return loaded
     return loaded._replace(parts={name: with_channels(part, channels) for name, part in loaded.parts.items()})

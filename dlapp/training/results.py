@@ -109,7 +109,7 @@ def collect(
 def _changed(recipe: Recipe) -> str:
     """What a recipe says beside the defaults, as TOML."""
     told = recipe.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
-    usual = OPTIMIZERS[recipe.training.optimizer] | SCHEDULES[recipe.training.schedule]
+    usual = {**OPTIMIZERS[recipe.training.optimizer], **SCHEDULES[recipe.training.schedule]}
     training = {key: value for key, value in told.pop("training", {}).items() if usual.get(key) != value}
     return tomlkit.dumps(told | ({"training": training} if training else {}))
 

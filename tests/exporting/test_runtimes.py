@@ -134,8 +134,9 @@ OTHERWISE = {
     ("steps", "opencv"): "not supported",
     ("pairs", "opencv"): "not supported (RNN)",
 }
-QUICK = ("onnxruntime", "openvino", "openvino-savedmodel", "opencv", "tract", "onnx-reference")
 SLOW = ("tensorflow-c", "onnxruntime-node", "onnxruntime-web")  # which need not run the same graphs again
+PROVEN = ("keras", "savedmodel")  # by every export
+QUICK = [name for name in runtimes.RUNTIMES if name not in (*SLOW, *PROVEN)]
 PAIRS = [(name, runtime) for name in MADE for runtime in QUICK]
 PAIRS += [(name, runtime) for name in ("pictures", "boxes", "texts", "steps") for runtime in SLOW]
 
