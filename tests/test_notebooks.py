@@ -1,6 +1,7 @@
 """The notebooks run, are committed as they ran, and are found by the map of the notes."""
 
 import ast
+import itertools
 import re
 import time
 from pathlib import Path
@@ -30,8 +31,9 @@ def _headings(path):
 
 
 def _kinds(cell):
-    """What a cell shows, without numbers that another machine may give otherwise."""
-    return [(output.output_type, *sorted(output.get("data", {}))) for output in cell.outputs]
+    """What a cell shows, without numbers that another machine may give otherwise, nor how text was divided."""
+    kinds = ((output.output_type, output.get("name"), *sorted(output.get("data", {}))) for output in cell.outputs)
+    return [kind for kind, _ in itertools.groupby(kinds, key=lambda kind: kind)]
 
 
 def test_there_is_one_a_chapter():
