@@ -78,5 +78,4 @@ def test_functions_are_formulas(path):
 def test_the_map_names_every_section(path):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     linked = set(re.findall(rf"\({re.escape(path.name)}#(.*?)\)", text))
-    assert linked, "no section of it is in notebooks/README.md"
-    assert linked <= _headings(path), "links to sections that are not there"
+    assert linked == {heading for heading in _headings(path) if heading != "Next" and not heading[0].isdigit()}

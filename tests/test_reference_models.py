@@ -12,7 +12,7 @@ from dlapp.reporting.model_card import number, render
 from tests.benchmarks import models
 
 ROOT = Path(__file__).parents[1] / "models"
-NAMES = [path.parent.name for path in sorted(ROOT.glob("*/recipe.toml"))]
+NAMES = models.recipes()
 
 
 def _results(name):
@@ -47,7 +47,7 @@ def test_a_recipe_says_its_command_machine_time_and_metric(name):
     assert recipe.architecture in ARCHITECTURES
     first = path.read_text(encoding="utf-8").splitlines()[0]
     assert first.startswith(
-        f"# dlapp train models/{name}/recipe.toml       {results['training']['processors']} CPU cores, "
+        f"# dlapp train models/{name}/recipe.toml       {results['training']['processors']} CPU cores"
     )
     assert first.endswith(f" {number(results['headline']['value'])}")
 

@@ -90,7 +90,7 @@ def summarize(model: keras.Model) -> list[LayerSummary]:
             LayerSummary(
                 name=layer.name,
                 kind=type(layer).__name__,
-                output_shape=tuple(layer.output.shape[1:]),
+                output_shape=tuple(_first(layer.output).shape[1:]),
                 parameters=layer.count_params(),
                 multiply_adds=multiply_adds(layer),
                 receptive_field=(field[0], field[1]) if isinstance(layer, _WINDOWED) else None,
@@ -98,6 +98,11 @@ def summarize(model: keras.Model) -> list[LayerSummary]:
             )
         )
     return rows
+
+
+def _first(outputs: Any) -> Any:
+    """What a layer gives; of one that returns its states too, what it gives beside them."""
+    return outputs[0] if isinstance(outputs, list | tuple) else outputs
 
 
 def multiply_adds(layer: keras.Layer) -> int | None:

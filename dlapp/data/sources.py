@@ -18,9 +18,9 @@ from dlapp.signature import Column
 # scheme: (file of the loader, how it is written, what it is)
 SOURCES: dict[str, tuple[str, str, str]] = {
     "digits": (
-        "embedded",
         "digits",
-        "1,797 handwritten digits of 8 x 8, shipped inside scikit-learn; digits?classes=0,1,2 for some of them",
+        "digits",
+        "handwritten digits of 8 x 8, shipped inside scikit-learn; 1,797, or fewer: digits?classes=0,1,2",
     ),
     "breast_cancer": ("embedded", "breast_cancer", "569 tumours by 30 measurements: malignant or benign"),
     "diabetes": ("embedded", "diabetes", "442 patients by 10 measurements: progression after a year, a number"),
@@ -160,8 +160,6 @@ def read(
         loaded = module.load(rest, channels=channels, unreadable=unreadable)
     elif scheme == "csv":
         loaded = module.load(rest, known=columns)
-    elif scheme == "digits":
-        loaded = module.load_digits(rest)
     else:  # what is embedded and takes no options is known by its name
         loaded = module.load(rest if rest or scheme in _WITH_OPTIONS else scheme)
     if channels is None:

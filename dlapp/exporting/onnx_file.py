@@ -21,7 +21,7 @@ from dlapp.exporting.any_model import layer_of
 from dlapp.exporting.graph import function_inputs, step_inputs
 from dlapp.exporting.onnx_operators import HANDLERS
 from dlapp.exporting.onnx_tidying import tidy
-from dlapp.exporting.silence import without_logging
+from dlapp.exporting.silence import silently
 from dlapp.inference.bundle import DATA
 from dlapp.signature import THRESHOLDS, Detection, Signature, Tensor
 
@@ -106,7 +106,7 @@ def _convert(function: Any, specs: Sequence[Any]) -> onnx.ModelProto:
 
 def _convert_by_tf2onnx(function: Any, specs: Sequence[Any], *, copies: bool) -> onnx.ModelProto:
     """With ``copies`` of the graph, weights and all, before each of some forty passes, or without."""
-    with without_logging(), _repeatable(), _copies(wanted=copies):
+    with silently(), _repeatable(), _copies(wanted=copies):
         proto, _ = tf2onnx.convert.from_function(
             function, input_signature=specs, opset=OPSET, custom_op_handlers=dict(HANDLERS)
         )

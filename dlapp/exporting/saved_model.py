@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-from dlapp.exporting.silence import without_logging
+from dlapp.exporting.silence import silently
 from dlapp.inference.bundle import SAVED_MODEL, SIGNATURE
 from dlapp.signature import Signature
 
@@ -35,7 +35,7 @@ def write(
         if function is not None:
             _sort_variables(function)
             archive.add_endpoint(name, function)
-    with without_logging():
+    with silently():
         archive.write_out(folder, verbose=False)
     _make_repeatable(folder)
     (folder / "assets").mkdir(exist_ok=True)

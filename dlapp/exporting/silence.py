@@ -9,7 +9,7 @@ _LOGGERS = ("tf2onnx", "tensorflow")
 
 
 @contextlib.contextmanager
-def without_logging() -> Iterator[None]:
+def silently() -> Iterator[None]:
     """Nothing that tf2onnx and TensorFlow log and Keras prints; what matters is checked afterwards."""
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]

@@ -14,23 +14,31 @@ from dlapp.reporting import plots
 from dlapp.reporting.detection_plots import kinds_of_errors
 from dlapp.reporting.report import UNITS, render_template
 
+MARK = "<!-- written by `dlapp card`"  # how a card begins
 CURVES, ERRORS, CONFUSION, KINDS = "curves.svg", "errors.svg", "confusion.svg", "kinds-of-errors.svg"
 _CURVE = {"regression": "r2", "detection": "iou", "localization": "iou"}  # beside the loss; accuracy of all others
 _FEW = 1000  # examples, by which two networks can hardly be told apart
+_LABELS = 20  # that are named
+_INCOMPARABLE = 1e30  # a difference where no numbers were compared
 
 
 def render(results: Mapping[str, Any]) -> str:
     """The card as Markdown."""
+    name, training = results["name"], results["training"]
     return render_template(
         "card.md.jinja",
-        **{**results, "labels": [_cell(label) for label in results["labels"]]},
+        **{**results, "labels": [_escape(label) for label in results["labels"][:_LABELS]]},
+        mark=MARK,
+        quoted=shlex.quote(name),
+        command=f"dlapp train {shlex.quote(f'models/{name}/recipe.toml')}",
+        trained=_count(training["epochs"], "epoch"),
         rows=list(_metrics(results)),
         runtimes=list(_runtimes(results)),
-        reasons=[(row["runtime"], _one_line(f"{row['reason']} {row['remedy']}")) for row in _unequal(results)],
+        remarks=list(_remarks(results)),
         limits=list(_limits(results)),
-        has_matrix=_has_matrix(results),
         number=number,
         count=count,
+        escape=_escape,
     )
 
 
@@ -43,8 +51,8 @@ def write_plots(folder: Path, results: Mapping[str, Any], history: Sequence[dict
         drawn[ERRORS] = plots.errors(diagnosis["errors"], diagnosis["bayes_error"], unit=unit)
         if diagnosis["boxes"]:
             drawn[KINDS] = kinds_of_errors(diagnosis["boxes"])
-    if _has_matrix(results):
-        drawn[CONFUSION] = plots.confusion(results["test"]["confusion_matrix"], results["labels"])
+    if results["confusion_matrix"]:
+        drawn[CONFUSION] = plots.confusion(results["confusion_matrix"], results["labels"])
     for name, svg in drawn.items():
         # pages may be dark, where black letters on nothing cannot be read
         write_text(folder / name, re.sub("<svg ", '<svg style="background: white" ', svg, count=1))
@@ -52,36 +60,41 @@ def write_plots(folder: Path, results: Mapping[str, Any], history: Sequence[dict
 
 
 def number(value: float | None) -> str:
-    """Four digits, or a dash where it is not known."""
-    return "-" if value is None else f"{value:.4f}" if abs(value) < 10 else f"{value:,.4g}"
+    """Four decimals; of numbers from 10 on and below a thousandth four digits; a dash where it is not known."""
+    if value is None:
+        return "-"
+    size = abs(value)
+    return f"{value:,.0f}" if size >= 1000 else f"{value:.4g}" if size >= 10 or 0 < size < 1e-3 else f"{value:.4f}"
 
 
 def count(scores: Mapping[str, Any]) -> str:
     """How much of a split was measured, in its own unit."""
-    unit = "characters" if "characters" in scores else "examples"
-    return f"{scores[unit]:,} {unit}"
+    unit = "character" if "characters" in scores else "example"
+    return _count(scores[f"{unit}s"], unit)
 
 
-def _has_matrix(results: Mapping[str, Any]) -> bool:
-    return "confusion_matrix" in results["test"] and results["classes"] == len(results["labels"])
+def _count(several: int, unit: str) -> str:
+    return f"{several:,} {unit}" + "s" * (several != 1)
 
 
 def _metrics(results: Mapping[str, Any]) -> Iterator[list[str]]:
-    """A row for each number that was measured on all splits, with the interval on test where there is one."""
+    """A row for each number of any split, with the interval on test where there is one."""
     splits = [results[name] for name in ("train", "dev", "test")]
-    for key, value in splits[-1].items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
+    for key in dict.fromkeys(key for scores in splits for key in scores if key != "threshold"):
+        values = [scores.get(key) for scores in splits]
+        known = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+        if not known:
             continue
-        told = [f"{scores[key]:,}" if isinstance(value, int) else number(scores[key]) for scores in splits]
+        told = [f"{value:,}" if isinstance(value, int) else number(value) for value in values]
         interval = splits[-1].get(f"{key}_interval")
         if interval is not None:
             told[-1] += f" ({number(interval[0])} to {number(interval[1])})"
         yield [key.replace("_", " "), *told]
     headline, diagnosis = results["headline"], results["diagnosis"]
     if diagnosis is not None and headline["interval_of"] not in (None, headline["metric"]):
-        errors = [diagnosis["errors"].get(name) for name in ("train", "dev", "test")]
-        told = [f"{number(e['value'])} ({number(e['low'])} to {number(e['high'])})" if e else "-" for e in errors]
-        yield [f"{headline['interval_of'].replace('_', ' ')}, mean", *told]
+        errors = [diagnosis["errors"][name] for name in ("train", "dev", "test")]
+        told = [f"{number(e['value'])} ({number(e['low'])} to {number(e['high'])})" for e in errors]
+        yield [f"{headline['interval_of']}, mean", *told]
 
 
 def _runtimes(results: Mapping[str, Any]) -> Iterator[list[str]]:
@@ -89,44 +102,52 @@ def _runtimes(results: Mapping[str, Any]) -> Iterator[list[str]]:
     found = {row["runtime"]: row for row in results["parity"] or ()}
     timed = {row["runtime"]: row for row in (results["benchmark"] or {"results": ()})["results"]}
     for name in dict.fromkeys([*found, *timed]):
-        row, times = found.get(name), timed.get(name)
-        latency = [_latency(times, size) for size in ("1", "32")]
-        if row is None:
+        latency = [_latency(timed.get(name), size) for size in ("1", "32")]
+        if name not in found:
             yield [name, "-", "not verified", "-", *latency]
             continue
-        difference = "-" if row["largest_difference"] is None else f"{row['largest_difference']:.1e}"
-        yield [name, row["version"] or "-", row["verdict"], difference, *latency]
+        row = found[name]
+        difference = row["largest_difference"]
+        told = "-" if difference is None or difference >= _INCOMPARABLE else f"{difference:.1e}"
+        yield [name, row["version"] or "-", row["verdict"], told, *latency]
 
 
 def _latency(row: Mapping[str, Any] | None, size: str) -> str:
     return "-" if row is None or row["error"] else f"{1000 * row['latency'][size]['median_s']:.3g}"
 
 
-def _unequal(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [row for row in results["parity"] or () if row["verdict"] != "equal"]
+def _remarks(results: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence for each runtime that does not do all: where it differs, or why it cannot, and what does."""
+    for row in results["parity"] or ():
+        told = "; ".join(_escape(row[key]) for key in ("where", "reason", "remedy") if row[key])
+        if told:
+            yield f"{row['runtime']}, {row['verdict']}: {told}"
 
 
 def _limits(results: Mapping[str, Any]) -> Iterator[str]:
     """What a reader must not expect of the network, as far as it was measured."""
     data, test, diagnosis = results["data"], results["test"], results["diagnosis"] or {}
+    base = f" and what `{results['base']}` was trained on" if results["base"] else ""
     yield (
-        f"It knows `{data['source']}` alone. How good it is on anything else was not measured: "
+        f"It knows `{data['source']}`{base} alone. How good it is on anything else was not measured: "
         f"`dlapp evaluate {shlex.quote(results['name'])} --data SOURCE` does."
     )
-    if not data["own_splits"]:
+    if results["task"] == "language_model" and test["examples"] == 1:
+        yield "Its test is the end of the text that it was trained on."
+    elif "test" not in data["own_splits"]:
         yield "Its test examples were drawn at random from the data that it was trained on, and are of the same kind."
     if test["examples"] < _FEW and results["task"] != "language_model":
-        yield f"Test has {test['examples']:,} examples: differences to another network within its interval mean little."
-    if results["classes"] > 1 and "per_class" in test and "f1" in test["per_class"][0]:
-        worst = min(test["per_class"], key=lambda row: row["f1"] if row["f1"] is not None else 2)
-        if worst["f1"] is not None and worst["f1"] < 1:
-            yield f"It is worst on {_cell(worst['label'])}, with an F1 of {worst['f1']:.4f} on test."
+        told = _count(test["examples"], "example")
+        yield f"Test has {told}: differences to another network within its interval mean little."
+    worst = results["worst_class"]
+    if worst is not None:
+        yield f"It is worst on {_escape(worst['label'])}, with an F1 of {worst['f1']:.4f} on test."
     for pair in diagnosis.get("confused", ()):
-        told = f"{_cell(pair['true'])} taken for {_cell(pair['predicted'])}"
-        yield f"Most confused on dev: {told} ({pair['count']} times)."
+        told = f"{_escape(pair['true'])} taken for {_escape(pair['predicted'])}"
+        yield f"Most confused on dev: {told} ({_count(pair['count'], 'time')})."
     for segment in diagnosis.get("segments", ()):
         yield (
-            f"Worse on {_cell(segment['name'])} {_cell(segment['value'])}: error {segment['error']:.4g}, "
+            f"Worse on {_escape(segment['name'])} {_escape(segment['value'])}: error {segment['error']:.4g}, "
             f"{segment['rest_error']:.4g} elsewhere."
         )
     yield from diagnosis.get("limits", ())
@@ -134,10 +155,6 @@ def _limits(results: Mapping[str, Any]) -> Iterator[str]:
         yield "It gives one of its classes to every input: it has no answer for what is none of them."
 
 
-def _cell(text: object) -> str:
-    """A label as text that neither ends a cell of a table nor becomes HTML."""
-    return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", _one_line(str(text)))
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+def _escape(text: object) -> str:
+    """Text on one line that neither ends a cell of a table nor becomes Markdown or HTML."""
+    return re.sub(r"([\\`*_\[\]<>|&~$])", r"\\\1", " ".join(str(text).split()))

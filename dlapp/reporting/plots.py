@@ -28,6 +28,7 @@ STYLE: Any = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
 }
+_ENDLESS = 1e300  # an interval of one example, of which nothing is known
 _FEW_STEPS = 30  # that are marked one by one
 _ALL_TICKS = 30  # beyond so many classes, labels would run into each other
 
@@ -95,7 +96,7 @@ def scatter(targets: np.ndarray, values: np.ndarray, name: str) -> str:
 
 
 def errors(found: Mapping[str, Mapping[str, float]], bayes_error: float, *, unit: str) -> str:
-    """The error of each split with its interval, and the Bayes error.
+    """The error of each split with its interval, if one is known, and the Bayes error.
 
     Args:
         found: by split: ``value``, ``low`` and ``high``.
@@ -109,7 +110,8 @@ def errors(found: Mapping[str, Mapping[str, float]], bayes_error: float, *, unit
         for row, (name, error) in enumerate(found.items()):
             value, low, high = (factor * error[key] for key in ("value", "low", "high"))
             color = TRAIN if name.startswith("train") else DEV
-            axes.errorbar(value, -row, xerr=[[value - low], [high - value]], fmt="o", color=color, capsize=4)
+            reach = None if high - low >= _ENDLESS else [[value - low], [high - value]]
+            axes.errorbar(value, -row, xerr=reach, fmt="o", color=color, capsize=4)
         axes.axvline(factor * bayes_error, color=BEST, linestyle=":", label="Bayes error")
         axes.set_yticks([-row for row in range(len(found))], [name.replace("_", "-") for name in found])
         axes.set(xlabel=f"error in {unit}", ylim=(-len(found) + 0.4, 0.6))

@@ -59,6 +59,7 @@ def finish(run: Run, folder: ModelFolder) -> dict[str, Answers]:
         "epochs": len(read_history(folder.history)),
         "parameters": model.count_params(),
         "seed": run.recipe.training.seed,
+        "processors": os.cpu_count(),
         "versions": versions(),
         "data_hash": run.data.hash,
         "own_splits": list(run.data.own_splits),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import keras
 
 ROOT = Path("models")
+RESULTS_FORMAT = 1  # of results.json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +50,12 @@ class ModelFolder:
         folder = cls(ROOT / str(signature.provenance.get("name")))
         if not folder.metrics.is_file():
             return None
-        trained = folder.read_signature().provenance  # exporting adds to it
-        return folder if all(signature.provenance.get(key) == value for key, value in trained.items()) else None
+        return folder if folder.gave(signature) else None
+
+    def gave(self, signature: Signature) -> bool:
+        """Whether the bundle with this signature was exported from the run as it is now."""
+        trained = self.read_signature().provenance  # exporting adds to it
+        return all(signature.provenance.get(key) == value for key, value in trained.items())
 
     @property
     def recipe(self) -> Path:

@@ -1,7 +1,5 @@
 """What is known of a finished run, in one place: ``results.json``, from which its model card is written."""
 
-import os
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,27 +7,28 @@ import tomlkit
 
 from dlapp.architectures import ARCHITECTURES
 from dlapp.architectures.heads import for_inference
-from dlapp.architectures.summary import summarize
-from dlapp.data import sources
+from dlapp.architectures.summary import multiply_adds
+from dlapp.data.sources import LICENSES, SOURCES
+from dlapp.evaluation import worst_classes
 from dlapp.recipe import OPTIMIZERS, SCHEDULES, Recipe
 from dlapp.training.callbacks import read_history
-from dlapp.training.model_folder import ModelFolder
+from dlapp.training.model_folder import RESULTS_FORMAT, ModelFolder
 
-# what a person reads first, beside the task whose metric it is; a run is judged anew by its interval
-HEADLINES = {
+# the metric of each task that a card begins with
+_HEADLINES = {
     **{"classification": "accuracy", "tagging": "accuracy", "regression": "mean_absolute_error"},
     **{"sequence_to_sequence": "exact_match", "language_model": "bits_per_character"},
     **{"localization": "mean_iou", "detection": "map_50"},
 }
-# what an error of `diagnosis.json` is, where the headline has no interval of its own
+# what an error of diagnosis.json is, for tasks whose first metric has no interval of its own
 _ERRORS = {
     "language_model": "bits_per_character",
     "localization": "1 - F1 of a picture",
     "detection": "1 - F1 of a picture",
 }
-_LONG = ("per_class", "confusion_matrix", "confused")  # of train and dev nobody reads them here
-_SHOWN_LABELS = 20
-_ADVICE = 3
+_LONG = ("per_class", "confusion_matrix", "confused")
+_ENDLESS = 1e300  # an interval of one example, of which nothing is known
+_SHOWN = 3  # of what a diagnosis lists
 
 
 def collect(
@@ -54,51 +53,60 @@ def collect(
     """
     metrics, recipe, signature = folder.read_metrics(), folder.read_recipe(), folder.read_signature()
     network = for_inference(folder.load_model())
-    rows = summarize(network)
-    multiply_adds = [row.multiply_adds for row in rows]
+    counts = [multiply_adds(layer) for layer in network.layers]
     history = read_history(folder.history)
-    scheme = sources.parse(recipe.data)[0]
+    name, test = folder.path.resolve().name, metrics["test"]
+    scheme = recipe.data.partition(":")[0].partition("?")[0]
+    embedded = scheme in SOURCES and ":" not in SOURCES[scheme][1]
     return {
-        "name": folder.path.name,
-        "command": f"dlapp train {shlex.quote(str(folder.recipe))}",
+        "format": RESULTS_FORMAT,
+        "name": name,
         "architecture": recipe.architecture,
         "what": ARCHITECTURES[recipe.architecture].what,
         "source": ARCHITECTURES[recipe.architecture].source,
+        "base": recipe.transfer and recipe.transfer.model,
         "task": signature.task,
-        "labels": list(signature.labels[:_SHOWN_LABELS]),
+        "target": signature.target and signature.target.name,
+        "labels": list(signature.labels) if "confusion_matrix" in test else [],
         "classes": len(signature.labels),
         "data": {
             "source": recipe.data,
-            "what": sources.SOURCES[scheme][2].partition(";")[0],
-            "license": data_license or sources.LICENSES.get(scheme),
+            "what": SOURCES[scheme][2].partition(";")[0] if embedded else None,
+            "license": data_license or LICENSES.get(scheme),
             "hash": metrics["data_hash"],
             "own_splits": metrics["own_splits"],
         },
         "recipe": _changed(recipe),
         "parameters": network.count_params(),
-        "multiply_adds": None if None in multiply_adds else sum(filter(None, multiply_adds)),
+        "multiply_adds": None if None in counts else sum(filter(None, counts)),
         "training": {
             "epochs": len(history),
             "best_epoch": int(min(history, key=lambda row: row["dev_loss"])["epoch"]),
             "seconds": round(sum(row["seconds"] for row in history), 1),
-            "processors": os.cpu_count(),
+            "processors": metrics.get("processors"),
         },
-        "headline": _headline(signature.task, metrics["test"], diagnosis),
-        "train": {key: value for key, value in metrics["train"].items() if key not in _LONG},
-        "dev": {key: value for key, value in metrics["dev"].items() if key not in _LONG},
-        "test": metrics["test"],
-        "diagnosis": diagnosis and _shorten(diagnosis),
+        "headline": _headline(signature.task, test, diagnosis),
+        "train": _in_short(metrics["train"]),
+        "dev": _in_short(metrics["dev"]),
+        "test": _in_short(test),
+        "confusion_matrix": test.get("confusion_matrix"),
+        "worst_class": _worst_class(test),
+        "diagnosis": diagnosis and _findings(diagnosis),
         "parity": parity
         and [
-            {key: row[key] for key in ("runtime", "version", "verdict", "largest_difference", "reason", "remedy")}
+            {
+                key: row[key]
+                for key in ("runtime", "version", "verdict", "largest_difference", "where", "reason", "remedy")
+            }
             for row in parity["results"]
         ],
         "benchmark": benchmark
         and {
-            **{key: benchmark[key] for key in ("processor", "processors", "threads", "input_shape")},
+            **{key: benchmark[key] for key in ("processor", "threads", "input_shape")},
             "results": [
-                {key: row[key] for key in ("variant", "runtime", "bytes", "latency", "error")}
+                {key: row[key] for key in ("runtime", "latency", "error")}
                 for row in benchmark["results"]
+                if row["variant"] == "float32"
             ],
         },
         "seed": metrics["seed"],
@@ -115,31 +123,41 @@ def _changed(recipe: Recipe) -> str:
 
 
 def _headline(task: str, test: Mapping[str, Any], diagnosis: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The first metric of test; what has a 95 % interval, which may be another; None for one that is not known."""
-    metric = HEADLINES[task]
-    told: dict[str, Any] = {"metric": metric, "value": test[metric], "interval_of": None, "low": None, "high": None}
+    """The first metric of test, and what of test has a 95 % interval: that metric, or else the error of the diagnosis.
+
+    ``interval_of`` says which, ``measured`` is its value between ``low`` and ``high``; all are None where no interval
+    is known, also where the diagnosis measured a network that was trained on a part of train.
+    """
+    metric = _HEADLINES[task]
+    told: dict[str, Any] = {"metric": metric, "value": test[metric]}
     if f"{metric}_interval" in test:
         low, high = test[f"{metric}_interval"]
-        return told | {"interval_of": metric, "measured": test[metric], "low": low, "high": high}
-    if diagnosis is not None:
-        error = diagnosis["errors"]["test"]
-        return told | {
-            "interval_of": _ERRORS[task],
-            "measured": error["value"],
-            "low": error["low"],
-            "high": error["high"],
-        }
-    return told
+        return {**told, "interval_of": metric, "measured": test[metric], "low": low, "high": high}
+    error = {} if diagnosis is None or "train_dev" in diagnosis["errors"] else diagnosis["errors"]["test"]
+    if not error or error["high"] - error["low"] >= _ENDLESS:
+        return {**told, "interval_of": None, "measured": None, "low": None, "high": None}
+    ends = {"measured": error["value"], "low": error["low"], "high": error["high"]}
+    return {**told, "interval_of": _ERRORS[task], **ends}
 
 
-def _shorten(diagnosis: Mapping[str, Any]) -> dict[str, Any]:
+def _in_short(scores: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in scores.items() if key not in _LONG}
+
+
+def _worst_class(test: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The class with the lowest F1 of those that test has, unless all are perfect."""
+    rows = [{"examples": row.get("objects"), **row} for row in test.get("per_class", ()) if "f1" in row]
+    worst = next(iter(worst_classes(rows)), None)
+    return None if worst is None or worst["f1"] == 1 else {"label": worst["label"], "f1": worst["f1"]}
+
+
+def _findings(diagnosis: Mapping[str, Any]) -> dict[str, Any]:
     """What a reader of the card is told: no list of single examples."""
     return {
         **{key: diagnosis[key] for key in ("headline", "bayes_error", "errors", "limits")},
         "findings": [finding["sentence"] for finding in diagnosis["findings"]],
-        "next": [{key: advice[key] for key in ("against", "why", "command")} for advice in diagnosis["next"][:_ADVICE]],
-        "segments": diagnosis["segments"][:_ADVICE],
+        "next": [{key: advice[key] for key in ("against", "why", "command")} for advice in diagnosis["next"][:_SHOWN]],
+        "segments": diagnosis["segments"][:_SHOWN],
         "confused": diagnosis["confused"][:1],
         "boxes": diagnosis["boxes"] and diagnosis["boxes"]["errors"],
-        "likely_wrong_labels": len(diagnosis["labels"]),
     }

@@ -62,7 +62,9 @@ def train(run: Run, folder: ModelFolder, console: Console) -> dict[str, Answers]
                 "Train anew under another --name."
             )
     _check_not_begun(run, folder)
-    folder.metrics.unlink(missing_ok=True)  # of other weights than those to come; a folder without is unfinished
+    # of other weights than those to come; a folder without metrics is unfinished
+    for measured in (folder.metrics, folder.diagnosis, folder.results):
+        measured.unlink(missing_ok=True)
     run.recipe.write(folder.recipe, header=f"dlapp train {shlex.quote(str(folder.recipe))}")
     write_json(folder.last_state, state)
     fit(run, folder, console)

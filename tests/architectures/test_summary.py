@@ -100,3 +100,10 @@ def test_multiply_adds_are_open_where_the_size_is():
     assert rows["conv"].multiply_adds is None
     assert rows["conv"].output_shape == (None, None, 4)
     assert rows["classifier"].multiply_adds == 8
+
+
+def test_layers_that_return_states_have_the_shape_of_what_they_give_beside_them():
+    model = builder("recurrent")(form="encoder_decoder", classes=6, units=4, vocabulary=6, embedding_size=3)
+    shapes = {row.name: row.output_shape for row in summarize(model)}
+    assert all(isinstance(shape, tuple) for shape in shapes.values())
+    assert shapes[model.layers[-1].name] == (None, 6)

@@ -1,8 +1,9 @@
 """The reference models: ``make models`` trains each recipe of ``models/`` and writes its card and the table.
 
-``python -m tests.benchmarks.models [NAME]...``: in build/models each is trained, diagnosed, exported, verified in every
-runtime that is installed and timed. What ``dlapp card`` then writes goes to ``models/NAME/``, unless its metric lies
-outside the 95 % interval that is recorded there: then the record stays as it is, and the command ends with status 1.
+``python -m tests.benchmarks.models [--cards] [NAME]...``: in build/models each is trained, diagnosed, exported, proven
+in every runtime that is installed and timed; with ``--cards`` only the cards are written, from what is there. They go
+to ``models/NAME/``, unless the metric lies outside the 95 % interval that is recorded there: then the record stays as
+it is, and the command ends with status 1.
 """
 
 import json
@@ -26,65 +27,72 @@ _BASES = {"transfer-other-digits": "lenet5-first-digits"}  # what starts from wh
 _SECONDS = "0.5"  # that each runtime is timed with each batch size
 
 
-def main(names: Sequence[str]) -> None:
+def recipes() -> list[str]:
+    """The names of the reference models: folders with a recipe, and no run beside it."""
+    found = (ModelFolder(path.parent) for path in MODELS.glob("*/recipe.toml"))
+    return sorted(one.path.name for one in found if not (one.metrics.exists() or one.last_state.exists()))
+
+
+def main(arguments: Sequence[str]) -> None:
     """Makes the models of these names, or all."""
     warnings.filterwarnings("ignore")  # of the libraries
-    known = sorted(path.parent.name for path in MODELS.glob("*/recipe.toml"))
-    wanted = sorted(names or known, key=lambda name: (name in _BASES, name))
+    known = recipes()
+    names = [one for one in arguments if one != "--cards"]
     work = MODELS.parent / "build" / "models"
     work.mkdir(parents=True, exist_ok=True)
     os.chdir(work)
-    failures = [failure for name in wanted if (failure := _make(name))]
+    failures = []
+    for name in sorted(names or known, key=lambda name: (name in _BASES, name)):
+        print(f"\n{name}", flush=True)
+        failure = (None if "--cards" in arguments else _measure(name)) or _record(name)
+        failures += [f"{name}: {failure}"] if failure else []
     write_text(MODELS / "README.md", table(_read_all(known)))
     for failure in failures:
         print(failure)
     sys.exit(1 if failures else 0)
 
 
-def _make(name: str) -> str | None:
-    """Trains and measures one, and records it; or says why not."""
-    print(f"\n{name}", flush=True)
+def _measure(name: str) -> str | None:
+    """Trains one and measures it in every way; or says what failed."""
     base = ["--from", _BASES[name]] if name in _BASES else []
+    shutil.rmtree(Path("export") / name, ignore_errors=True)
+    return (
+        _run("train", str(ModelFolder(MODELS / name).recipe), "--name", name, "--overwrite", *base)
+        or _run("diagnose", name)
+        or _run("export", name)
+        or _run("verify", name, "--all", allowed=(0, 1))  # the card tells which runtimes differ
+        or _run("benchmark", name, "--seconds", _SECONDS)
+    )
+
+
+def _run(*arguments: str, allowed: Sequence[int] = (0,)) -> str | None:
+    try:
+        status = app(list(arguments), standalone_mode=False) or 0
+    except Exception as error:
+        status = error
+    keras.utils.clear_session(free_memory=True)
+    return None if status in allowed else f"dlapp {' '.join(arguments)} failed: {status}"
+
+
+def _record(name: str) -> str | None:
+    """Writes the card of a model that was measured, and keeps it; or says why not."""
     made, recorded = ModelFolder(Path("models") / name), ModelFolder(MODELS / name)
-    for arguments in (
-        ["train", str(recorded.recipe), "--name", name, "--overwrite", *base],
-        ["diagnose", name],
-        ["export", name],
-        ["verify", name, "--all"],
-        ["benchmark", name, "--seconds", _SECONDS],
-        ["card", name],
-    ):
-        if arguments[0] == "export":
-            shutil.rmtree(Path("export") / name, ignore_errors=True)
-        try:
-            app(arguments, standalone_mode=False)
-        except Exception as error:
-            return f"{name}: dlapp {' '.join(arguments)} failed: {error}"
-        keras.utils.clear_session(free_memory=True)
-    results = json.loads(made.results.read_text(encoding="utf-8"))
+    failure = _run("card", name)
+    if failure:
+        return failure
+    found = json.loads(made.results.read_text(encoding="utf-8"))["headline"]
     if recorded.results.is_file():
         before = json.loads(recorded.results.read_text(encoding="utf-8"))["headline"]
-        if not before["low"] <= results["headline"]["measured"] <= before["high"]:
-            return (
-                f"{name}: {before['interval_of']} is {number(results['headline']['measured'])}, and was "
-                f"{number(before['measured'])} ({number(before['low'])} to {number(before['high'])})"
-            )
+        if found["measured"] is None or not before["low"] <= found["measured"] <= before["high"]:
+            interval = f"{number(before['measured'])} ({number(before['low'])} to {number(before['high'])})"
+            return f"{before['interval_of']} is {number(found['measured'])}, and was {interval}"
     for path in (made.results, made.card, *made.path.glob("*.svg")):
         shutil.copyfile(path, recorded.path / path.name)
-    _write_header(recorded.recipe, results)
+    header, *_ = made.recipe.read_text(encoding="utf-8").splitlines()  # command, machine, time and metric
+    lines = recorded.recipe.read_text(encoding="utf-8").splitlines()
+    kept = lines[1:] if lines[0].startswith("# dlapp train") else lines
+    write_text(recorded.recipe, "\n".join([header, *kept]) + "\n")
     return None
-
-
-def _write_header(recipe: Path, results: Mapping[str, Any]) -> None:
-    """Command, machine, time and metric in the first line of a recipe."""
-    lines = recipe.read_text(encoding="utf-8").splitlines()
-    if lines[0].startswith("# dlapp train"):
-        del lines[0]
-    training, headline = results["training"], results["headline"]
-    machine = f"{training['processors']} CPU cores, {training['seconds']:.0f} s"
-    metric = f"test {headline['metric'].replace('_', ' ')} {number(headline['value'])}"
-    header = f"# dlapp train models/{results['name']}/recipe.toml       {machine}, {metric}"
-    write_text(recipe, "\n".join([header, *lines]) + "\n")
 
 
 def _read_all(names: Sequence[str]) -> list[dict[str, Any]]:
@@ -126,8 +134,8 @@ _HEAD = """\
 # Reference models
 
 Made by `make models`, which trains each recipe anew, on data that dlapp brings, and fails where a metric lies outside
-its recorded 95 % interval. Nothing here is typed by hand: the cards are `dlapp card`'s, from `results.json`. Weights
-are not kept: the command in the first line of a recipe makes them.
+the 95 % interval of the last record. Nothing here is typed by hand: the cards are `dlapp card`'s, from `results.json`.
+Weights are not kept: the command in the first line of a recipe makes them.
 
 | model | architecture | data | parameters | metric | on test (95 %) | training | runtimes that agree |
 | --- | --- | --- | ---: | --- | ---: | ---: | ---: |"""

@@ -19,7 +19,7 @@ _EPOCHS = re.compile(r"((?:^epoch .*\n){2})(?:^epoch .*\n)+(^epoch .*\n)", re.MU
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Runs a command in an empty folder, as a terminal would show it, and draws what it printed."""
+    """Runs a command in an empty folder and draws what it printed into a pipe, without colours."""
     path, command = (Path(arguments[0]).absolute(), list(arguments[1:])) if arguments else (_DEMO, ["dlapp", "demo"])
     executable = Path(sys.executable).parent / command[0]
     with tempfile.TemporaryDirectory() as folder:

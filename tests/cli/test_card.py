@@ -31,7 +31,7 @@ def test_a_card_tells_what_was_measured_and_names_what_was_not(dlapp, here):
     assert "Origin and license: CC0." in card
     assert "Not measured: `dlapp diagnose stripes`." in card
     assert "| onnxruntime | " in card
-    assert "Next: dlapp diagnose stripes, and dlapp card stripes again" in out
+    assert "Next: dlapp diagnose stripes, and dlapp card again" in out
     for name in ("README.md", "results.json", "curves.svg", "confusion.svg"):
         assert f"models/stripes/{name}" in out
         assert (here / "models/stripes" / name).is_file()
@@ -71,6 +71,46 @@ def test_a_bundle_of_another_run_is_not_told(dlapp, here):
     assert found["parity"] is None, "the bundle was exported from the weights before"
     status, _, err = dlapp("card", "stripes", "--bundle", "stripes")
     assert (status, "export/stripes was not exported from models/stripes as it is now" in err) == (2, True)
+
+
+def test_what_a_person_wrote_stays(dlapp, here):
+    readme = here / "models/stripes/README.md"
+    readme.write_text("# Mine\n")
+    status, _, err = dlapp("card", "stripes")
+    assert (status, "was not written by dlapp card: move it away first" in err) == (2, True)
+    assert readme.read_text() == "# Mine\n"
+
+
+def test_a_run_that_goes_on_forgets_what_was_measured(dlapp, here):
+    assert dlapp("diagnose", "stripes")[0] == 0
+    assert dlapp("card", "stripes")[0] == 0
+    assert dlapp("train", "models/stripes/recipe.toml", "--resume", "--epochs", 4)[0] == 0
+    assert not (here / "models/stripes/diagnosis.json").exists()
+    assert dlapp("card", "stripes")[0] == 0
+    found = json.loads((here / "models/stripes/results.json").read_text())
+    assert (found["training"]["epochs"], found["diagnosis"], found["parity"]) == (4, None, None)
+
+
+@pytest.mark.parametrize("damage", ["{", '{"name": "x"}', '{"format": 99}'])
+def test_results_that_cannot_be_read_are_an_error(dlapp, here, damage):
+    kept = here / "models/kept"
+    kept.mkdir()
+    shutil.copy(here / "models/stripes/recipe.toml", kept)
+    (kept / "results.json").write_text(damage)
+    status, _, err = dlapp("card", "kept")
+    assert (status, "models/kept/results.json" in err) == (2, True)
+
+
+def test_a_card_knows_latencies_of_the_exported_file_and_not_of_its_variants(dlapp, here):
+    latency = {size: {"median_s": 0.001} for size in ("1", "32")}
+    rows = [{"variant": "float32", "runtime": "onnxruntime", "latency": latency, "error": ""}]
+    rows += [{**rows[0], "variant": "int8", "latency": {size: {"median_s": 0.9} for size in ("1", "32")}}]
+    measured = {"processor": {"name": "P"}, "threads": 1, "input_shape": [16, 16, 3], "results": rows}
+    (here / "export/stripes/benchmark.json").write_text(json.dumps(measured))
+    assert dlapp("card", "stripes")[0] == 0
+    card = (here / "models/stripes/README.md").read_text()
+    assert " | 1 | 1 |" in card
+    assert "900" not in card
 
 
 def test_without_a_finished_run_there_is_none(dlapp, here):
