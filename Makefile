@@ -34,6 +34,7 @@ clients:
 	    $(shell sed -n 's/^ *"\([a-z-]*\)": "\([0-9.]*\)",*$$/\1@\2/p' export/clients/*/package.json)
 
 .venv/ready: pyproject.toml constraints.txt
+	@echo 'installing into .venv: some minutes, 4 GB'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch .venv/ready

@@ -38,6 +38,7 @@ def render(results: Mapping[str, Any]) -> str:
         limits=list(_limits(results)),
         number=number,
         count=count,
+        columns=[_escape(column) for column in results["data"]["columns"]],
         escape=_escape,
     )
 
@@ -83,7 +84,7 @@ def _metrics(results: Mapping[str, Any]) -> Iterator[list[str]]:
     for key in dict.fromkeys(key for scores in splits for key in scores if key != "threshold"):
         values = [scores.get(key) for scores in splits]
         known = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
-        if not known:
+        if not known or (key == "examples" and "characters" in splits[-1]):  # a running text is one example
             continue
         told = [f"{value:,}" if isinstance(value, int) else number(value) for value in values]
         interval = splits[-1].get(f"{key}_interval")
@@ -150,6 +151,10 @@ def _limits(results: Mapping[str, Any]) -> Iterator[str]:
             f"Worse on {_escape(segment['name'])} {_escape(segment['value'])}: error {segment['error']:.4g}, "
             f"{segment['rest_error']:.4g} elsewhere."
         )
+    yield from (_escape(sentence) for sentence in diagnosis.get("repeats", ()))
+    if diagnosis.get("likely_wrong_labels"):
+        doubtful = _count(diagnosis["likely_wrong_labels"], "label")
+        yield f"{doubtful} of its data may be wrong: `dlapp diagnose` lists them."
     yield from diagnosis.get("limits", ())
     if results["task"] == "classification":
         yield "It gives one of its classes to every input: it has no answer for what is none of them."

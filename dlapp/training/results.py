@@ -75,6 +75,7 @@ def collect(
             "license": data_license or LICENSES.get(scheme),
             "hash": metrics["data_hash"],
             "own_splits": metrics["own_splits"],
+            "columns": [column.name for column in signature.preprocessing.columns],
         },
         "recipe": _changed(recipe),
         "parameters": network.count_params(),
@@ -115,7 +116,7 @@ def collect(
 
 
 def _changed(recipe: Recipe) -> str:
-    """What a recipe says beside the defaults, as TOML."""
+    """What a run used beside the defaults of a recipe, as TOML."""
     told = recipe.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
     usual = {**OPTIMIZERS[recipe.training.optimizer], **SCHEDULES[recipe.training.schedule]}
     training = {key: value for key, value in told.pop("training", {}).items() if usual.get(key) != value}
@@ -160,4 +161,6 @@ def _findings(diagnosis: Mapping[str, Any]) -> dict[str, Any]:
         "segments": diagnosis["segments"][:_SHOWN],
         "confused": diagnosis["confused"][:1],
         "boxes": diagnosis["boxes"] and diagnosis["boxes"]["errors"],
+        "repeats": diagnosis["repeats"],
+        "likely_wrong_labels": len(diagnosis["labels"]),
     }

@@ -157,6 +157,11 @@ def _fit_into(folder: ModelFolder, run: Run, console: Console) -> None:
         _fit(run, callbacks, past)
     finally:
         progress.close()
+    rows = read_history(folder.history)
+    if len(rows) < training.epochs and stops_early(rows, training.early_stopping):
+        waited = f"{training.early_stopping} epoch" + "s" * (training.early_stopping > 1)
+        told = f"stopped: the loss on dev was no lower for {waited} (training.early_stopping)"
+        console.print(told, highlight=False, soft_wrap=True)
     if not folder.model.exists():
         raise TrainingDiverged("the loss on dev was never a number. Lower the learning rate.")
 

@@ -47,6 +47,15 @@ def test_leaves_the_files_of_a_run_and_names_what_follows(dlapp, rows):
     assert not [name for name in left if ".part" in name]
 
 
+def test_a_run_that_stops_early_says_why(dlapp, rows):
+    patience = ("--set", "training.early_stopping=1")
+    status, _, err = train(dlapp, *patience, "--epochs", 9, "--learning-rate", 1e-12)
+    assert status == 0
+    assert err.count("epoch ") == 2, "weights that stay where they are make nothing lower"
+    assert "stopped: the loss on dev was no lower for 1 epoch (training.early_stopping)" in err
+    assert "stopped" not in train(dlapp)[2]
+
+
 def test_json_is_alone_on_standard_output(dlapp, rows):
     status, out, _ = train(dlapp, "--json")
     printed = json.loads(out)

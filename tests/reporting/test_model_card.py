@@ -18,7 +18,14 @@ RESULTS = {
     "target": None,
     "labels": ["a|b", "<b>", "*x*"],
     "classes": 3,
-    "data": {"source": "csv:rows.csv", "what": None, "license": None, "hash": "0123456789abcdef0", "own_splits": []},
+    "data": {
+        "source": "csv:rows.csv",
+        "what": None,
+        "license": None,
+        "hash": "0123456789abcdef0",
+        "own_splits": [],
+        "columns": ["a_b"],
+    },
     "recipe": 'architecture = "softmax_regression"\n',
     "parameters": 1234,
     "multiply_adds": 1200,
@@ -42,6 +49,8 @@ RESULTS = {
         "segments": [{"name": "size", "value": "<10", "error": 0.3, "rest_error": 0.1}],
         "confused": [{"true": "<b>", "predicted": "a|b", "count": 1}],
         "boxes": None,
+        "repeats": ["2 groups of the same examples"],
+        "likely_wrong_labels": 1,
     },
     "parity": None,
     "benchmark": None,
@@ -73,6 +82,8 @@ def test_labels_are_text_and_not_markdown():
     assert r"\<b\> taken for a\|b (1 time)" in card
     assert r"Worse on size \<10" in card
     assert r"Verdict: high \*bias\*." in card
+    assert r"Columns: a\_b." in card
+    assert "- 2 groups of the same examples\n- 1 label of its data may be wrong" in card
     assert "It is worst on a\\|b, with an F1 of 0.8000 on test." in card
 
 
