@@ -43,7 +43,7 @@ SOURCES: dict[str, tuple[str, str, str]] = {
     "pydoc_words": (
         "documentation_words",
         "pydoc_words",
-        "sentences of that documentation, each word tagged code, term or text by its markup",
+        "sentences of Python's documentation, each word tagged code, term or text by its markup",
     ),
     "text": ("running_text", "text:FILE", "a running text, for a language model"),
     "lines": ("lines", "lines:FILE", "one sequence a line, such as names, for a language model"),
