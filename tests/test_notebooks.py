@@ -31,8 +31,9 @@ def _headings(path):
 
 
 def _kinds(cell):
-    """What a cell shows, without numbers that another machine may give otherwise, nor how text was divided."""
-    kinds = ((output.output_type, output.get("name"), *sorted(output.get("data", {}))) for output in cell.outputs)
+    """What a cell shows, without what another machine may give otherwise: numbers, notices, how text was divided."""
+    shown = (output for output in cell.outputs if output.get("name") != "stderr")
+    kinds = ((output.output_type, output.get("name"), *sorted(output.get("data", {}))) for output in shown)
     return [kind for kind, _ in itertools.groupby(kinds, key=lambda kind: kind)]
 
 
