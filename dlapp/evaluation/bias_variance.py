@@ -10,14 +10,13 @@ from typing import Literal
 
 import numpy as np
 
-from dlapp.evaluation.intervals import Interval, of_difference, of_errors
+from dlapp.evaluation.intervals import ENDLESS, Interval, of_difference, of_errors
 
 Verdict = Literal["yes", "no", "cannot tell"]
 
 _LEAST = 15  # examples: of fewer, drawn by class besides, an interval promises more than it holds
 _MARGIN = 0.02  # of an error rate: what is less than 2 points is nothing to act on
 _RISE = 0.05  # of the loss on dev; less is up and down
-_UNKNOWN = 1e300
 _TOO_MANY = 1000  # times the examples there are: such a number helps nobody
 _CALLED = {
     "avoidable_bias": "high bias (underfitting)",
@@ -230,6 +229,6 @@ def _tell_difference(value: float, shares: bool) -> str:
 
 
 def _tell(value: float, shares: bool) -> str:
-    if not shares and abs(value) >= _UNKNOWN:  # of one example, no interval is known
+    if not shares and abs(value) >= ENDLESS:  # of one example, no interval is known
         return "unknown"
     return f"{100 * value:.1f} %" if shares else f"{value:.4g}"

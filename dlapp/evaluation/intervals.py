@@ -9,6 +9,7 @@ from scipy import stats
 from scipy.optimize import brentq
 from sklearn.metrics import roc_auc_score
 
+ENDLESS = 1e300  # an end or a width from here on: of one value, no interval is known
 _LEVEL = 0.95
 _Z = float(stats.norm.ppf(0.5 + _LEVEL / 2))
 

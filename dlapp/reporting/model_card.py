@@ -12,6 +12,7 @@ from typing import Any
 from dlapp.files import write_text
 from dlapp.reporting import plots
 from dlapp.reporting.detection_plots import kinds_of_errors
+from dlapp.reporting.parity_page import INCOMPARABLE
 from dlapp.reporting.report import UNITS, render_template
 
 MARK = "<!-- written by `dlapp card`"  # how a card begins
@@ -19,7 +20,6 @@ CURVES, ERRORS, CONFUSION, KINDS = "curves.svg", "errors.svg", "confusion.svg", 
 _CURVE = {"regression": "r2", "detection": "iou", "localization": "iou"}  # beside the loss; accuracy of all others
 _FEW = 1000  # examples, by which two networks can hardly be told apart
 _LABELS = 20  # that are named
-_INCOMPARABLE = 1e30  # a difference where no numbers were compared
 
 
 def render(results: Mapping[str, Any]) -> str:
@@ -109,7 +109,7 @@ def _runtimes(results: Mapping[str, Any]) -> Iterator[list[str]]:
             continue
         row = found[name]
         difference = row["largest_difference"]
-        told = "-" if difference is None or difference >= _INCOMPARABLE else f"{difference:.1e}"
+        told = "-" if difference is None or difference >= INCOMPARABLE else f"{difference:.1e}"
         yield [name, row["version"] or "-", row["verdict"], told, *latency]
 
 

@@ -16,7 +16,7 @@ from dlapp.reporting.report import write_template
 from dlapp.signature import Signature
 
 _WRONG = "#b3402a"
-_INCOMPARABLE = 1e30  # beyond, no numbers were compared: another shape, another count, or not a number
+INCOMPARABLE = 1e30  # beyond, no numbers were compared: another shape, another count, or not a number
 _NOTHING = 1e-10  # a difference of 0 on a logarithmic axis
 _ORDER = ("equal", "differs", "crashed", "not supported", "not installed")
 _UNITS = {
@@ -58,7 +58,7 @@ def write_parity(path: Path, name: str, parity: Mapping[str, Any], signature: Si
         plot=_plot(ran, parity["tolerance"]) if ran else None,
         unit=_UNITS.get(signature.task, "of probabilities"),
         shapes=[" x ".join(map(str, shape)) for shape in parity["input_shapes"]],
-        incomparable=_INCOMPARABLE,
+        incomparable=INCOMPARABLE,
         command=f"dlapp verify {shlex.quote(name)}",
         when=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
     )
@@ -96,12 +96,12 @@ def _plot(rows: Sequence[Mapping[str, Any]], tolerance: float) -> str:
         _bars(speed, places, [1000 * row["latency_s"] for row in rows], rows)
         speed.set(xlabel="latency of one sample alone in ms", yticks=places)
         speed.set_yticklabels([row["runtime"] for row in rows], parse_math=False)
-        far = 10 * max(1.0, *(row["largest_difference"] for row in rows if row["largest_difference"] < _INCOMPARABLE))
+        far = 10 * max(1.0, *(row["largest_difference"] for row in rows if row["largest_difference"] < INCOMPARABLE))
         for place, row in zip(places, rows, strict=True):
             value = row["largest_difference"]
-            drawn = far if value >= _INCOMPARABLE else max(value, _NOTHING)
+            drawn = far if value >= INCOMPARABLE else max(value, _NOTHING)
             apart.plot([_NOTHING, drawn], [place, place], color="#d5dae2", linewidth=2, zorder=1)
-            marker = ">" if value >= _INCOMPARABLE else "o"
+            marker = ">" if value >= INCOMPARABLE else "o"
             apart.plot(drawn, place, marker, color=_color(row), markersize=7, clip_on=False)
         apart.axvspan(tolerance, far, color=_WRONG, alpha=0.05, linewidth=0)
         apart.axvline(tolerance, color=BEST, linestyle=":", label=f"tolerance: {tolerance:.0e}")

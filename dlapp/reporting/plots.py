@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
 
 from dlapp.errors import DlappError
+from dlapp.evaluation.intervals import ENDLESS
 from dlapp.files import replacing
 
 TRAIN, DEV, BEST = "#2f6fb0", "#d1662c", "#8a8f98"
@@ -28,7 +29,6 @@ STYLE: Any = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
 }
-_ENDLESS = 1e300  # an interval of one example, of which nothing is known
 _FEW_STEPS = 30  # that are marked one by one
 _ALL_TICKS = 30  # beyond so many classes, labels would run into each other
 
@@ -110,7 +110,7 @@ def errors(found: Mapping[str, Mapping[str, float]], bayes_error: float, *, unit
         for row, (name, error) in enumerate(found.items()):
             value, low, high = (factor * error[key] for key in ("value", "low", "high"))
             color = TRAIN if name.startswith("train") else DEV
-            reach = None if high - low >= _ENDLESS else [[value - low], [high - value]]
+            reach = None if high - low >= ENDLESS else [[value - low], [high - value]]
             axes.errorbar(value, -row, xerr=reach, fmt="o", color=color, capsize=4)
         axes.axvline(factor * bayes_error, color=BEST, linestyle=":", label="Bayes error")
         axes.set_yticks([-row for row in range(len(found))], [name.replace("_", "-") for name in found])

@@ -10,6 +10,7 @@ from dlapp.architectures.heads import for_inference
 from dlapp.architectures.summary import multiply_adds
 from dlapp.data.sources import LICENSES, SOURCES
 from dlapp.evaluation import worst_classes
+from dlapp.evaluation.intervals import ENDLESS
 from dlapp.recipe import OPTIMIZERS, SCHEDULES, Recipe
 from dlapp.training.callbacks import read_history
 from dlapp.training.model_folder import RESULTS_FORMAT, ModelFolder
@@ -27,7 +28,7 @@ _ERRORS = {
     "detection": "1 - F1 of a picture",
 }
 _LONG = ("per_class", "confusion_matrix", "confused")
-_ENDLESS = 1e300  # an interval of one example, of which nothing is known
+_OF_RUNTIMES = ("runtime", "version", "verdict", "largest_difference", "where", "reason", "remedy")
 _SHOWN = 3  # of what a diagnosis lists
 
 
@@ -93,23 +94,8 @@ def collect(
         "confusion_matrix": test.get("confusion_matrix"),
         "worst_class": _worst_class(test),
         "diagnosis": diagnosis and _findings(diagnosis),
-        "parity": parity
-        and [
-            {
-                key: row[key]
-                for key in ("runtime", "version", "verdict", "largest_difference", "where", "reason", "remedy")
-            }
-            for row in parity["results"]
-        ],
-        "benchmark": benchmark
-        and {
-            **{key: benchmark[key] for key in ("processor", "threads", "input_shape")},
-            "results": [
-                {key: row[key] for key in ("runtime", "latency", "error")}
-                for row in benchmark["results"]
-                if row["variant"] == "float32"
-            ],
-        },
+        "parity": parity and [{key: row[key] for key in _OF_RUNTIMES} for row in parity["results"]],
+        "benchmark": benchmark and _latencies(benchmark),
         "seed": metrics["seed"],
         "versions": metrics["versions"],
     }
@@ -135,7 +121,7 @@ def _headline(task: str, test: Mapping[str, Any], diagnosis: Mapping[str, Any] |
         low, high = test[f"{metric}_interval"]
         return {**told, "interval_of": metric, "measured": test[metric], "low": low, "high": high}
     error = {} if diagnosis is None or "train_dev" in diagnosis["errors"] else diagnosis["errors"]["test"]
-    if not error or error["high"] - error["low"] >= _ENDLESS:
+    if not error or error["high"] - error["low"] >= ENDLESS:
         return {**told, "interval_of": None, "measured": None, "low": None, "high": None}
     ends = {"measured": error["value"], "low": error["low"], "high": error["high"]}
     return {**told, "interval_of": _ERRORS[task], **ends}
@@ -150,6 +136,15 @@ def _worst_class(test: Mapping[str, Any]) -> dict[str, Any] | None:
     rows = [{"examples": row.get("objects"), **row} for row in test.get("per_class", ()) if "f1" in row]
     worst = next(iter(worst_classes(rows)), None)
     return None if worst is None or worst["f1"] == 1 else {"label": worst["label"], "f1": worst["f1"]}
+
+
+def _latencies(benchmark: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the exported files, not of their smaller variants."""
+    rows = [row for row in benchmark["results"] if row["variant"] == "float32"]
+    return {
+        **{key: benchmark[key] for key in ("processor", "threads", "input_shape")},
+        "results": [{key: row[key] for key in ("runtime", "latency", "error")} for row in rows],
+    }
 
 
 def _findings(diagnosis: Mapping[str, Any]) -> dict[str, Any]:
